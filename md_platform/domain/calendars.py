@@ -1,0 +1,62 @@
+"""When an instrument trades: a calendar's name in, expected bar open times out. "24/7", or an exchange's MIC code."""
+
+import datetime as dt
+from functools import cache
+
+import polars as pl
+from exchange_calendars import ExchangeCalendar, get_calendar, get_calendar_names
+
+from md_platform.domain.intervals import DAY, Interval, Timeframe
+from md_platform.errors import InvalidSetting
+
+ALWAYS_OPEN = "24/7"
+
+
+@cache
+def _exchange(name: str) -> ExchangeCalendar:
+    if name not in get_calendar_names(include_aliases=True):
+        raise InvalidSetting(f"calendar must be {ALWAYS_OPEN} or an exchange_calendars name such as XNYS, was {name!r}")
+    return get_calendar(name, start="1990-01-01")
+
+
+def trading_periods(calendar: str, date: dt.date) -> list[Interval]:
+    """Periods of the UTC day `date` in which the calendar is open, lunch breaks left out; empty when it is closed.
+
+    A session that crosses UTC midnight (futures, Asian markets) counts in each day for the part that lies in it.
+    """
+    day = Interval.day(date)
+    if calendar == ALWAYS_OPEN:
+        return [day]
+    exchange = _exchange(calendar)
+    periods: list[Interval] = []
+    for session in exchange.sessions_in_range((date - DAY).isoformat(), (date + DAY).isoformat()):
+        opened = exchange.session_open(session).to_pydatetime()
+        closed = exchange.session_close(session).to_pydatetime()
+        parts = [(opened, closed)]
+        if exchange.session_has_break(session):
+            pause = exchange.session_break_start(session).to_pydatetime()
+            parts = [(opened, pause), (exchange.session_break_end(session).to_pydatetime(), closed)]
+        for start, end in parts:
+            start, end = max(start, day.start), min(end, day.end)
+            if start < end:
+                periods.append(Interval(start, end))
+    return periods
+
+
+def expected_open_times(calendar: str, timeframe: Timeframe, date: dt.date) -> pl.Series:
+    """Open times (`Datetime[us, UTC]`) of the bars that begin on the UTC day `date` while the calendar is open.
+
+    Bars longer than the open period count when any part of them is open. Raises InvalidSetting for an unknown calendar.
+    """
+    expected: set[dt.datetime] = set()
+    for period in trading_periods(calendar, date):
+        moment = timeframe.open_time(period.start)
+        while moment < period.end:
+            expected.add(moment)
+            moment = timeframe.close_time(moment)
+    return pl.Series("open_time", sorted(expected), pl.Datetime("us", "UTC"))
+
+
+def is_session(calendar: str, date: dt.date) -> bool:
+    """Whether the calendar is open at any time of the UTC day `date`."""
+    return bool(trading_periods(calendar, date))

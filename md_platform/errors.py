@@ -1,0 +1,124 @@
+"""Every error the platform raises on purpose, as types that carry policy.
+
+    MdpError                     exit code 1, not retryable
+    ├── UserError                exit code 2: the request itself is wrong, doing it again will not help
+    │   ├── UnknownInstrument    symbol that no venue or registry entry maps
+    │   ├── UnknownVenue
+    │   ├── UnknownDataset
+    │   ├── UnknownIndicator
+    │   ├── InvalidTimeframe
+    │   ├── InvalidRange         end before start, future dates, unreadable times
+    │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
+    │   └── InvalidSetting       environment, .env or universes file
+    ├── SourceError              a venue, vendor or file server
+    │   ├── SourceUnavailable    retryable: connection, timeout, 5xx
+    │   ├── RateLimited          retryable: 429/418, carries `retry_after_s`
+    │   ├── SourceRejected       not retryable: the source understood and said no
+    │   └── MalformedPayload     not retryable: the answer is not what its protocol says
+    ├── StorageError             lake, archive or database
+    │   ├── StorageReadOnly
+    │   ├── StorageFull
+    │   └── MigrationDrift
+    └── ServiceError             something that `mdp up` runs or needs
+        ├── PortTaken
+        ├── AlreadyRunning
+        ├── UnsupportedPython
+        └── OrchestratorUnavailable
+"""
+
+
+class MdpError(Exception):
+    """Base of all errors raised on purpose. `retryable`: trying the same call again may succeed."""
+
+    retryable = False
+    exit_code = 1
+
+
+class UserError(MdpError):
+    """The request is wrong; the message names the thing, its value and what to do."""
+
+    exit_code = 2
+
+
+class UnknownInstrument(UserError): ...
+
+
+class UnknownVenue(UserError): ...
+
+
+class UnknownDataset(UserError): ...
+
+
+class UnknownIndicator(UserError): ...
+
+
+class InvalidTimeframe(UserError): ...
+
+
+class InvalidRange(UserError): ...
+
+
+class InvalidFile(UserError): ...
+
+
+class InvalidSetting(UserError): ...
+
+
+class SourceError(MdpError):
+    """A source of data did not deliver."""
+
+
+class SourceUnavailable(SourceError):
+    """Connection refused or lost, timeout, or a 5xx answer."""
+
+    retryable = True
+
+
+class RateLimited(SourceError):
+    """The source asked us to slow down; `retry_after_s` is its own word, or None where it gave none."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SourceRejected(SourceError):
+    """The source understood the request and refused it."""
+
+
+class MalformedPayload(SourceError):
+    """The answer does not follow the source's protocol."""
+
+
+class StorageError(MdpError):
+    """Lake, archive or database."""
+
+
+class StorageReadOnly(StorageError): ...
+
+
+class StorageFull(StorageError): ...
+
+
+class MigrationDrift(StorageError): ...
+
+
+class ServiceError(MdpError):
+    """Something that `mdp up` runs or needs."""
+
+
+class PortTaken(ServiceError): ...
+
+
+class AlreadyRunning(ServiceError): ...
+
+
+class UnsupportedPython(ServiceError): ...
+
+
+class OrchestratorUnavailable(ServiceError):
+    """Dagster's webserver does not answer."""
+
+    retryable = True
