@@ -1,29 +1,29 @@
 """Every error the platform raises on purpose, as types that carry policy.
 
-    MdpError                     exit code 1, not retryable
-    ├── UserError                exit code 2: the request itself is wrong, doing it again will not help
-    │   ├── UnknownInstrument    symbol that no venue or registry entry maps
-    │   ├── UnknownVenue
-    │   ├── UnknownDataset
-    │   ├── UnknownIndicator
-    │   ├── InvalidTimeframe
-    │   ├── InvalidRange         end before start, future dates, unreadable times
-    │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
-    │   └── InvalidSetting       environment, .env or universes file
-    ├── SourceError              a venue, vendor or file server
-    │   ├── SourceUnavailable    retryable: connection, timeout, 5xx
-    │   ├── RateLimited          retryable: 429/418, carries `retry_after_s`
-    │   ├── SourceRejected       not retryable: the source understood and said no
-    │   └── MalformedPayload     not retryable: the answer is not what its protocol says
-    ├── StorageError             lake, archive or database
-    │   ├── StorageReadOnly
-    │   ├── StorageFull
-    │   └── MigrationDrift
-    └── ServiceError             something that `mdp up` runs or needs
-        ├── PortTaken
-        ├── AlreadyRunning
-        ├── UnsupportedPython
-        └── OrchestratorUnavailable
+MdpError                     exit code 1, not retryable
+├── UserError                exit code 2: the request itself is wrong, doing it again will not help
+│   ├── UnknownInstrument    symbol that no venue or registry entry maps
+│   ├── UnknownVenue
+│   ├── UnknownDataset
+│   ├── UnknownIndicator
+│   ├── InvalidTimeframe
+│   ├── InvalidRange         end before start, future dates, unreadable times
+│   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
+│   └── InvalidSetting       environment, .env or universes file
+├── SourceError              a venue, vendor or file server
+│   ├── SourceUnavailable    retryable: connection, timeout, 5xx
+│   ├── RateLimited          retryable: 429/418, carries `retry_after_s`
+│   ├── SourceRejected       not retryable: the source understood and said no
+│   └── MalformedPayload     not retryable: the answer is not what its protocol says
+├── StorageError             lake, archive or database
+│   ├── StorageReadOnly
+│   ├── StorageFull
+│   └── MigrationDrift
+└── ServiceError             something that `mdp up` runs or needs
+    ├── PortTaken
+    ├── AlreadyRunning
+    ├── UnsupportedPython
+    └── OrchestratorUnavailable
 """
 
 

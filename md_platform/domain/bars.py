@@ -61,13 +61,12 @@ def roll_up(bars: pl.LazyFrame, timeframe: Timeframe, until: dt.datetime) -> pl.
     In and out: BAR_COLUMNS. A bucket without bars yields no bar. `until` (UTC) is how far the input is complete: a bar
     is closed when its period ends by then and its members are closed.
     """
-    rolled = (
-        bars.group_by_dynamic("open_time", every=timeframe.polars_every, closed="left", label="left", start_by="window")
-        .agg(
-            pl.col("instrument", "source").last(),
-            pl.col("is_closed").all(),
-            *(_combined(name, how) for name, how in BAR_RULE.items()),
-        )
+    rolled = bars.group_by_dynamic(
+        "open_time", every=timeframe.polars_every, closed="left", label="left", start_by="window"
+    ).agg(
+        pl.col("instrument", "source").last(),
+        pl.col("is_closed").all(),
+        *(_combined(name, how) for name, how in BAR_RULE.items()),
     )
     return (
         rolled.with_columns(_close_time(timeframe), vwap(), timeframe=pl.lit(timeframe.value))

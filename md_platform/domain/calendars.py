@@ -36,10 +36,8 @@ def trading_periods(calendar: str, date: dt.date) -> list[Interval]:
         if exchange.session_has_break(session):
             pause = exchange.session_break_start(session).to_pydatetime()
             parts = [(opened, pause), (exchange.session_break_end(session).to_pydatetime(), closed)]
-        for start, end in parts:
-            start, end = max(start, day.start), min(end, day.end)
-            if start < end:
-                periods.append(Interval(start, end))
+        clipped = [(max(start, day.start), min(end, day.end)) for start, end in parts]
+        periods += [Interval(start, end) for start, end in clipped if start < end]
     return periods
 
 

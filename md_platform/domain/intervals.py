@@ -95,7 +95,9 @@ class Interval:
             if value.utcoffset() != dt.timedelta(0):
                 raise InvalidRange(f"{name} must be a UTC time, was {value.isoformat()}")
         if self.end <= self.start:
-            raise InvalidRange(f"end must be after start, was start {self.start.isoformat()} and end {self.end.isoformat()}")
+            raise InvalidRange(
+                f"end must be after start, was start {self.start.isoformat()} and end {self.end.isoformat()}"
+            )
 
     @classmethod
     def day(cls, date: dt.date) -> "Interval":
@@ -130,7 +132,9 @@ def parse_interval(start: str, end: str, *, now: dt.datetime) -> Interval:
     """`[start, end)` from user text; InvalidRange where it is empty or reaches past `now`."""
     interval = Interval(parse_time(start, name="start"), parse_time(end, name="end"))
     if interval.end > now:
-        raise InvalidRange(f"end must not lie in the future, was {interval.end.isoformat()} (it is {now.isoformat(timespec='seconds')})")
+        raise InvalidRange(
+            f"end must not lie in the future, was {interval.end.isoformat()}, now is {now:%Y-%m-%dT%H:%M}"
+        )
     return interval
 
 
@@ -141,11 +145,12 @@ def epoch_unit(value: int) -> str:
     InvalidRange where no unit puts the value between those years.
     """
     for unit, per_second in _PER_SECOND.items():
-        if 631_152_000 <= value // per_second < 4_102_444_800:
+        if _YEAR_1990_S <= value // per_second < _YEAR_2100_S:
             return unit
     raise InvalidRange(f"epoch must lie between 1990 and 2100 in s, ms, us or ns, was {value}")
 
 
+_YEAR_1990_S, _YEAR_2100_S = 631_152_000, 4_102_444_800
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 

@@ -4,10 +4,11 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-_COMPARE: dict[str, Callable[..., object]] = {
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<=": operator.le,
@@ -16,7 +17,7 @@ _COMPARE: dict[str, Callable[..., object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`column` `is_a` every one of `others` (columns or numbers). A row that breaks it is quarantined as `name`.
+    """`column` compares so to every one of `others` (columns or numbers), else the row is quarantined as `name`.
 
     A null in `column` breaks the rule unless `null_passes`; NaN and infinities always break it.
     """
@@ -56,7 +57,7 @@ def broken_rule(rules: tuple[Rule, ...]) -> pl.Expr:
         kept = pl.all_horizontal(
             value.cast(pl.Float64).is_finite(),
             *(_COMPARE[rule.compare](value, pl.col(o) if isinstance(o, str) else pl.lit(o)) for o in rule.others),
-        ).fill_null(False)  # noqa: FBT003 - polars' own signature
+        ).fill_null(False)
         if rule.null_passes:
             kept = kept | value.is_null()
         verdict = pl.when(kept).then(verdict).otherwise(pl.lit(rule.name))

@@ -23,7 +23,9 @@ class Column:
 
 def _columns(*rows: tuple[str, pl.DataType | type[pl.DataType], str, str] | Column) -> tuple[Column, ...]:
     return tuple(
-        row if isinstance(row, Column) else Column(row[0], row[1] if isinstance(row[1], pl.DataType) else row[1](), row[2], row[3])
+        row
+        if isinstance(row, Column)
+        else Column(row[0], row[1] if isinstance(row[1], pl.DataType) else row[1](), row[2], row[3])
         for row in rows
     )
 
@@ -41,8 +43,16 @@ BAR_COLUMNS = _columns(
     Column("quote_volume", pl.Float64(), "quote", "value traded; null where the source does not say", nullable=True),
     Column("vwap", pl.Float64(), "quote", "quote_volume / volume; null without volume or quote_volume", nullable=True),
     Column("trade_count", pl.Int64(), "trades", "number of trades; null where the source does not say", nullable=True),
-    Column("taker_buy_volume", pl.Float64(), "base", "volume whose aggressor bought; null where unknown", nullable=True),
-    Column("taker_buy_quote_volume", pl.Float64(), "quote", "value whose aggressor bought; null where unknown", nullable=True),
+    Column(
+        "taker_buy_volume", pl.Float64(), "base", "volume whose aggressor bought; null where unknown", nullable=True
+    ),
+    Column(
+        "taker_buy_quote_volume",
+        pl.Float64(),
+        "quote",
+        "value whose aggressor bought; null where unknown",
+        nullable=True,
+    ),
     ("is_closed", pl.Boolean, "", "false while the period still runs"),
     ("source", pl.String, "", "where the row came from"),
     ("revision", pl.Int64, "", "0 at first sight, +1 for every change of content"),
@@ -56,7 +66,13 @@ TRADE_COLUMNS = _columns(
     ("trade_id", pl.String, "", "the venue's id, unique per instrument and source"),
     ("price", pl.Float64, "quote", "price"),
     ("size", pl.Float64, "base", "amount"),
-    Column("taker_side", pl.String(), "", "buy or sell: the aggressor's side, not the resting order's; null where unknown", nullable=True),
+    Column(
+        "taker_side",
+        pl.String(),
+        "",
+        "buy or sell: the aggressor's side, not the resting order's; null where unknown",
+        nullable=True,
+    ),
     ("trade_count", pl.Int64, "trades", "fills in this row: 1, or more for a venue's aggregated trades"),
     ("source", pl.String, "", "where the row came from"),
 )
@@ -101,17 +117,81 @@ _BAR_KEY = ("source", "instrument", "timeframe", "open_time", "revision")
 _TRADE_KEY = ("source", "instrument", "trade_id")
 _INDICATOR_KEY = ("instrument", "timeframe", "open_time")
 
-RAW_BARS = Dataset("raw_bars", "raw", "bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1m bars as a source gave them, every revision")
-RAW_TRADES = Dataset("raw_trades", "raw", "trades", TRADE_COLUMNS, _TRADE_KEY, "ts_event", "trades as a source gave them")
-CLEANED_BARS = Dataset("cleaned_bars", "cleaned", "bars", BAR_COLUMNS, _BAR_KEY, "open_time", "valid, unique, ordered 1m bars of the chosen source")
-CLEANED_TRADES = Dataset("cleaned_trades", "cleaned", "trades", TRADE_COLUMNS, _TRADE_KEY, "ts_event", "valid, unique, ordered trades of the chosen source")
-TRADE_BARS = Dataset("trade_bars", "cleaned", "trade_bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1m bars aggregated from cleaned trades")
-RESAMPLED_BARS = Dataset("resampled_bars", "resampled", "bars", BAR_COLUMNS, _BAR_KEY, "open_time", "5m 15m 30m 1h 4h 1d bars rolled up from cleaned 1m bars")
-WEEKLY_BARS = Dataset("weekly_bars", "resampled", "weekly_bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1w bars rolled up from 1d bars, Monday to Sunday")
-MONTHLY_BARS = Dataset("monthly_bars", "resampled", "monthly_bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1M bars rolled up from 1d bars")
-INDICATORS = Dataset("indicators", "indicators", "indicators", INDICATOR_KEY_COLUMNS, _INDICATOR_KEY, "open_time", "indicator values on 1m to 1d bars, a column per output")
-QUARANTINED_BARS = Dataset("quarantined_bars", "quarantine", "bars", BAR_COLUMNS + REJECT_COLUMNS, (), "open_time", "raw bars that broke a rule, with its name")
-QUARANTINED_TRADES = Dataset("quarantined_trades", "quarantine", "trades", TRADE_COLUMNS + REJECT_COLUMNS, (), "ts_event", "raw trades that broke a rule, with its name")
+RAW_BARS = Dataset(
+    "raw_bars", "raw", "bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1m bars as a source gave them, every revision"
+)
+RAW_TRADES = Dataset(
+    "raw_trades", "raw", "trades", TRADE_COLUMNS, _TRADE_KEY, "ts_event", "trades as a source gave them"
+)
+CLEANED_BARS = Dataset(
+    "cleaned_bars",
+    "cleaned",
+    "bars",
+    BAR_COLUMNS,
+    _BAR_KEY,
+    "open_time",
+    "valid, unique, ordered 1m bars of the chosen source",
+)
+CLEANED_TRADES = Dataset(
+    "cleaned_trades",
+    "cleaned",
+    "trades",
+    TRADE_COLUMNS,
+    _TRADE_KEY,
+    "ts_event",
+    "valid, unique, ordered trades of the chosen source",
+)
+TRADE_BARS = Dataset(
+    "trade_bars", "cleaned", "trade_bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1m bars aggregated from cleaned trades"
+)
+RESAMPLED_BARS = Dataset(
+    "resampled_bars",
+    "resampled",
+    "bars",
+    BAR_COLUMNS,
+    _BAR_KEY,
+    "open_time",
+    "5m 15m 30m 1h 4h 1d bars rolled up from cleaned 1m bars",
+)
+WEEKLY_BARS = Dataset(
+    "weekly_bars",
+    "resampled",
+    "weekly_bars",
+    BAR_COLUMNS,
+    _BAR_KEY,
+    "open_time",
+    "1w bars rolled up from 1d bars, Monday to Sunday",
+)
+MONTHLY_BARS = Dataset(
+    "monthly_bars", "resampled", "monthly_bars", BAR_COLUMNS, _BAR_KEY, "open_time", "1M bars rolled up from 1d bars"
+)
+INDICATORS = Dataset(
+    "indicators",
+    "indicators",
+    "indicators",
+    INDICATOR_KEY_COLUMNS,
+    _INDICATOR_KEY,
+    "open_time",
+    "indicator values on 1m to 1d bars, a column per output",
+)
+QUARANTINED_BARS = Dataset(
+    "quarantined_bars",
+    "quarantine",
+    "bars",
+    BAR_COLUMNS + REJECT_COLUMNS,
+    (),
+    "open_time",
+    "raw bars that broke a rule, with its name",
+)
+QUARANTINED_TRADES = Dataset(
+    "quarantined_trades",
+    "quarantine",
+    "trades",
+    TRADE_COLUMNS + REJECT_COLUMNS,
+    (),
+    "ts_event",
+    "raw trades that broke a rule, with its name",
+)
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset

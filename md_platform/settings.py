@@ -1,0 +1,140 @@
+"""Settings from the environment (prefix MDP_) and `.env`: read once by entry points, frozen, passed down as values."""
+
+import datetime as dt
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from md_platform.errors import InvalidSetting
+
+SANDBOX_INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox-coinbase:ETH-USD", "sandbox-kraken:SOL-USD")
+_VENUE_URL = re.compile(r"MDP_VENUE_(?P<venue>[A-Z0-9_]+?)_(?P<kind>REST|WS|BULK)_URL")
+
+
+class Universe(BaseModel):
+    """A named set of instruments with its calendar and first day: the prefix of its asset keys (`crypto/raw_bars`).
+
+    `venues` says whose instruments belong here; `instruments` claims single ids and comes before it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    calendar: str
+    first_day: dt.date
+    venues: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+
+
+class VenueUrls(BaseModel):
+    """Endpoints of one venue that the environment overrides; None leaves the venue's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rest: str | None = None
+    ws: str | None = None
+    bulk: str | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that the environment decides. `load_settings` is the way to get one."""
+
+    model_config = SettingsConfigDict(env_prefix="MDP_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path(".mdp"), description="state of everything embedded")
+    lake_uri: str | None = Field(default=None, description="Parquet layers; default HOME/lake")
+    archive_uri: str | None = Field(default=None, description="Delta Lake tables, path or s3://; default HOME/archive")
+    import_folder: Path | None = Field(default=None, description="watched for files to import; default HOME/import")
+    database_url: SecretStr | None = Field(default=None, description="external PostgreSQL instead of the embedded one")
+    redis_url: SecretStr | None = Field(default=None, description="external Redis instead of the embedded one")
+    instruments: Annotated[tuple[str, ...], NoDecode] = SANDBOX_INSTRUMENTS
+    universes_file: Path | None = Field(default=None, description="TOML of universes; default the packaged one")
+    alert_webhook_url: SecretStr | None = Field(default=None, description="told of failed runs")
+    dagster_port: int = Field(default=3000, ge=1, le=65_535)
+    sandbox_port: int = Field(default=8090, ge=1, le=65_535)
+    sandbox_seed: int = 7
+
+    @field_validator("instruments", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def lake(self) -> str:
+        """Where the Parquet layers are."""
+        return self.lake_uri or str(self.home.resolve() / "lake")
+
+    @property
+    def archive(self) -> str:
+        """Where the Delta tables are."""
+        return self.archive_uri or str(self.home.resolve() / "archive")
+
+    @property
+    def imports(self) -> Path:
+        """Folder whose new files are imported."""
+        return self.import_folder or self.home.resolve() / "import"
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether any configured instrument trades on the sandbox venue."""
+        return any(name.startswith("sandbox") for name in self.instruments)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `environ` (the process's by default) over `.env`; InvalidSetting names the wrong variable."""
+    values = {k: v for k, v in {**dotenv_values(".env"), **(os.environ if environ is None else environ)}.items() if v}
+    named = {k.removeprefix("MDP_").lower(): v for k, v in values.items() if k.startswith("MDP_")}
+    try:
+        return Settings.model_validate(named)
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "MDP_" + str(first["loc"][0]).upper()
+        raise InvalidSetting(f"{variable}: {first['msg'].lower()}, was {first['input']!r}") from None
+
+
+def venue_urls(environ: Mapping[str, str] | None = None) -> dict[str, VenueUrls]:
+    """Overridden endpoints by venue id, from `MDP_VENUE_<VENUE>_REST_URL`, `_WS_URL`, `_BULK_URL`."""
+    values = {**dotenv_values(".env"), **(os.environ if environ is None else environ)}
+    urls: dict[str, dict[str, str]] = {}
+    for variable, value in values.items():
+        if value and (match := _VENUE_URL.fullmatch(variable)):
+            venue = match["venue"].lower().replace("_", "-")
+            urls.setdefault(venue, {})[match["kind"].lower()] = value.rstrip("/")
+    return {venue: VenueUrls(**kinds) for venue, kinds in urls.items()}
+
+
+def load_universes(path: Path | None = None) -> tuple[Universe, ...]:
+    """Universes from the TOML file at `path` (the packaged file by default); InvalidSetting where it cannot be read."""
+    path = path or Path(__file__).with_name("universes.toml")
+    try:
+        tables = tomllib.loads(path.read_text())
+        return tuple(Universe(name=name, **table) for name, table in tables.items())
+    except FileNotFoundError:
+        raise InvalidSetting(f"MDP_UNIVERSES_FILE must name a file, {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
+        raise InvalidSetting(f"universes file {path} cannot be read: {error}") from None
+
+
+def universe_of(instrument_id: str, universes: tuple[Universe, ...]) -> Universe:
+    """The universe that claims `instrument_id`, by id or else by venue; InvalidSetting where none does."""
+    for universe in universes:
+        if instrument_id in universe.instruments:
+            return universe
+    venue = instrument_id.partition(":")[0]
+    for universe in universes:
+        if venue in universe.venues:
+            return universe
+    raise InvalidSetting(f"no universe claims {instrument_id}: add venue {venue!r} to one in the universes file")
+
+
+def packaged_file(name: str) -> Path:
+    """A file that ships with the code (`dagster.yaml`, `sql`): inside the package in a wheel, above it in a checkout."""
+    here = Path(__file__).parent
+    return here / name if (here / name).exists() else here.parent / name

@@ -1,0 +1,112 @@
+"""The Parquet layers: frames in, one file per instrument and period at a deterministic path, frames out.
+
+Files are written whole (temporary file, fsync, rename) and never found by globbing, save the sources of one raw day.
+"""
+
+import contextlib
+import datetime as dt
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from md_platform.domain.schemas import Dataset
+from md_platform.errors import StorageFull, StorageReadOnly
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One file as it now stands. `changed` is false where the same bytes were already there and nothing was written."""
+
+    path: Path
+    rows: int
+    bytes: int
+    sha256: str
+    changed: bool
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path | str) -> Iterator[None]:
+    """Turn the operating system's refusals under `path` into StorageFull and StorageReadOnly."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"no space left for {path}: free some disk or point MDP_HOME elsewhere") from error
+        if error.errno in _DENIED:
+            raise StorageReadOnly(
+                f"{path} cannot be written ({error.strerror}): mend its permissions or mount"
+            ) from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Parquet layers under `root`."""
+
+    root: Path
+
+    def path(self, dataset: Dataset, instrument: str, date: dt.date, source: str | None = None) -> Path:
+        """Where the file of `instrument` and the period that starts on `date` is; raw datasets need their `source`."""
+        folder = self.root / dataset.layer / dataset.folder
+        if dataset.by_source:
+            folder /= f"source={source}"
+        return folder / f"symbol={instrument}" / f"date={date}" / "part.parquet"
+
+    def sources(self, dataset: Dataset, instrument: str, date: dt.date) -> list[str]:
+        """Sources of a raw dataset that hold `instrument` on `date`, in name order."""
+        folder = self.root / dataset.layer / dataset.folder
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(entry.name.removeprefix("source=") for entry in folder.iterdir())
+            return [name for name in names if self.path(dataset, instrument, date, name).exists()]
+        return []
+
+    def write(self, path: Path, frame: pl.DataFrame) -> Written:
+        """Write `frame` whole or not at all; StorageFull or StorageReadOnly where the disk refuses.
+
+        The same frame always gives the same bytes, and bytes already there are not written again.
+        """
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
+        content = buffer.getbuffer()
+        digest = hashlib.sha256(content).hexdigest()
+        with storage_errors(path):
+            if path.exists() and path.stat().st_size == len(content) and path.read_bytes() == content:
+                return Written(path, frame.height, len(content), digest, changed=False)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return Written(path, frame.height, len(content), digest, changed=True)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that no longer has a reason to exist (a quarantine that emptied)."""
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
+
+    def read(self, paths: Iterable[Path], columns: list[str] | None = None) -> pl.DataFrame | None:
+        """The files of `paths` that exist, concatenated in order; None where none does."""
+        present = [path for path in paths if path.exists()]
+        if not present:
+            return None
+        return pl.read_parquet(present, columns=columns, glob=False)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
