@@ -1,0 +1,148 @@
+"""The partition ledger: one row per dataset, instrument and period in PostgreSQL, written in bulk, read as frames."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+import psycopg
+
+from md_platform.domain.instruments import Instrument
+from md_platform.domain.schemas import INSTANT
+from md_platform.errors import StorageError
+
+Status = Literal["ok", "degraded", "failed", "missing", "pending", "closed"]
+USABLE: tuple[Status, ...] = ("ok", "degraded")
+"""States from which downstream work goes on with rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRecord:
+    """What is known of one partition. `evidence` is JSON: counts, gaps, violations, the choice of source, errors."""
+
+    dataset: str
+    instrument: str
+    date: dt.date
+    status: Status
+    rows: int = 0
+    bytes: int = 0
+    first_time: dt.datetime | None = None
+    last_time: dt.datetime | None = None
+    source: str | None = None
+    sha256: str | None = None
+    score: float | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+
+
+_COLUMNS = tuple(PartitionRecord.__dataclass_fields__)
+_FRAME_SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String(),
+        "instrument": pl.String(),
+        "date": pl.Date(),
+        "status": pl.String(),
+        "rows": pl.Int64(),
+        "bytes": pl.Int64(),
+        "first_time": INSTANT,
+        "last_time": INSTANT,
+        "source": pl.String(),
+        "sha256": pl.String(),
+        "score": pl.Float64(),
+        "evidence": pl.String(),
+        "run_id": pl.String(),
+    }
+)
+
+
+class Ledger:
+    """The ledger in the database at `url`. Every call is one short transaction; StorageError where it is unreachable."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        try:
+            return psycopg.connect(self._url, options="-c timezone=UTC", connect_timeout=10)
+        except psycopg.OperationalError as error:
+            raise StorageError(f"the database does not answer: {str(error).splitlines()[0]}") from None
+
+    def record(self, records: Sequence[PartitionRecord]) -> None:
+        """Insert or replace the state of every partition named; all of them or none."""
+        if not records:
+            return
+        names = ", ".join(_COLUMNS)
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TEMP TABLE incoming (LIKE md.partition_status INCLUDING DEFAULTS) ON COMMIT DROP",
+            )
+            with cursor.copy(f"COPY incoming ({names}) FROM STDIN") as copy:
+                for record in records:
+                    copy.write_row(
+                        [
+                            json.dumps(v) if name == "evidence" else v
+                            for name, v in zip(_COLUMNS, _values(record), strict=True)
+                        ]
+                    )
+            cursor.execute(_UPSERT)
+
+    def partitions(
+        self,
+        dataset: str | None = None,
+        instruments: Iterable[str] | None = None,
+        start: dt.date | None = None,
+        end: dt.date | None = None,
+    ) -> pl.DataFrame:
+        """State of partitions with `start <= date < end`, sorted by dataset, instrument, date; None means any."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                _SELECT,
+                {
+                    "dataset": dataset,
+                    "instruments": None if instruments is None else list(instruments),
+                    "start": start,
+                    "end": end,
+                },
+            ).fetchall()
+        return pl.DataFrame(rows, schema=_FRAME_SCHEMA, orient="row")
+
+    def register(self, instruments: Iterable[tuple[Instrument, str]]) -> None:
+        """Remember instruments with the universe of each; known ones get the venue's newest native symbol."""
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO md.instruments (id, universe, native) VALUES (%s, %s, %s) "
+                "ON CONFLICT (id) DO UPDATE SET universe = excluded.universe, native = excluded.native",
+                [(instrument.id, universe, instrument.native) for instrument, universe in instruments],
+            )
+
+    def instruments(self) -> list[tuple[Instrument, str]]:
+        """Every instrument known with its universe, in order of registration."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT id, universe, native FROM md.instruments ORDER BY instrument_id"
+            ).fetchall()
+        return [(Instrument.parse(row[0], native=row[2]), row[1]) for row in rows]
+
+
+def _values(record: PartitionRecord) -> tuple[Any, ...]:
+    return tuple(getattr(record, name) for name in _COLUMNS)
+
+
+_UPSERT = f"""
+INSERT INTO md.partition_status ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM incoming
+ON CONFLICT (dataset, instrument, date) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[3:])}, updated_at = now()
+"""  # noqa: S608 - names of our own columns
+
+_SELECT = """
+SELECT dataset, instrument, date, status, rows, bytes, first_time, last_time, source, sha256, score, evidence::text, run_id
+FROM md.partition_status
+WHERE (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
+  AND (%(instruments)s::text[] IS NULL OR instrument = ANY (%(instruments)s))
+  AND (%(start)s::date IS NULL OR date >= %(start)s)
+  AND (%(end)s::date IS NULL OR date < %(end)s)
+ORDER BY dataset, instrument, date
+"""
