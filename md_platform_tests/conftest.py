@@ -1,0 +1,69 @@
+"""What every test may ask for: a fresh database on a real PostgreSQL, and a real Redis-protocol server.
+
+One server of each kind per test process, started when first asked for, so that tests run side by side under xdist.
+"""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from md_platform.embedded import postgres_running, valkey_running
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that an unprivileged user may pass through, as pytest's own temporary ones may not be."""
+    folder = Path(tempfile.mkdtemp(prefix="mdp-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(open_folder: Path) -> Iterator[str]:
+    """The server's own database: ask for `database_url` instead, unless you create databases."""
+    with postgres_running(open_folder / "postgres", durable=False) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """An empty database for one test."""
+    yield from _fresh(postgres_url)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str) -> Iterator[str]:
+    """An empty database for one test module."""
+    yield from _fresh(postgres_url)
+
+
+def _fresh(server_url: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server_url.rpartition("/")[0] + f"/{name}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def _redis_server_url(open_folder: Path) -> Iterator[str]:
+    with valkey_running(open_folder / "redis") as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(_redis_server_url: str) -> str:
+    """An empty Redis-protocol server."""
+    with redis.Redis.from_url(_redis_server_url) as client:
+        client.flushall()
+    return _redis_server_url
