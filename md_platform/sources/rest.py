@@ -1,0 +1,141 @@
+"""History of one venue over its REST API: an instrument and an interval in, one frame of the raw schema out."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from md_platform.domain.instruments import Instrument, SymbolMap
+from md_platform.domain.intervals import Interval, Timeframe
+from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
+from md_platform.errors import SourceRejected
+from md_platform.sources.fetch import Fetcher, Meter
+from md_platform.sources.spool import PageSpool
+from md_platform.venues.spec import Page, Query
+
+
+class Source(Protocol):
+    """Something that delivers history. Frames are of the raw schema; SourceError or InvalidFile where it does not."""
+
+    @property
+    def name(self) -> str:
+        """What is stamped on the rows."""
+
+    def instruments(self, meter: Meter) -> list[Instrument]:
+        """Every instrument it knows."""
+
+    def bars(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
+        """1m bars of `interval`."""
+
+    def trades(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
+        """Trades of `interval`."""
+
+
+class RestSource:
+    """A venue over `fetcher`; trades are spooled by day under `cache` until a whole answer stands."""
+
+    def __init__(self, fetcher: Fetcher, name: str, cache: Path) -> None:
+        self.name = name
+        self._fetcher = fetcher
+        self._cache = cache
+        self._symbols: SymbolMap | None = None
+
+    def instruments(self, meter: Meter) -> list[Instrument]:
+        """Every instrument of the venue, in its own order."""
+        history, venue = self._fetcher.history, self._fetcher.spec.id
+        request = history.instruments_request()
+        return self._fetcher.get(request, lambda payload: history.parse_instruments(payload, venue), meter)
+
+    def bars(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
+        """1m bars of `interval`; SourceRejected where the venue no longer serves them."""
+        timeframe = Timeframe.M1
+        self._require_recent(interval, timeframe)
+        query = self._query(instrument, interval, timeframe, meter)
+        history = self._fetcher.history
+        request = history.bars_request(query.instrument, timeframe, interval)
+        pages = self._fetcher.pages(request, history.parse_bars, query, meter)
+        return joined((page.frame for page in pages), RAW_BARS, interval)
+
+    def trades(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
+        """Trades of `interval`; what an interrupted download left in the spool is not asked again."""
+        spools: list[PageSpool] = []
+        frames: list[pl.DataFrame] = []
+        for day in days_of(interval):
+            query = self._query(instrument, day, Timeframe.M1, meter)
+            is_over = day.end <= self._fetcher.clock()
+            spool = PageSpool.of(self._cache, self.name, query.instrument.native, _label(day)) if is_over else None
+            pages = self._spooled(query, spool, meter) if spool else self._trade_pages(query, None, meter)
+            frames.append(joined((page.frame for page in pages), RAW_TRADES, day))
+            if spool:
+                spools.append(spool)
+        for spool in spools:
+            spool.remove()
+        return pl.concat(frames)
+
+    def _spooled(self, query: Query, spool: PageSpool, meter: Meter) -> Iterator[Page]:
+        last: Page | None = None
+        number = 0
+        for number, page in enumerate(spool.pages(), start=1):  # noqa: B007 - how many there were is what is asked
+            last = page
+            yield page
+        if last is not None and last.following is None:
+            return
+        for page in self._trade_pages(query, last, meter):
+            spool.add(number, page)
+            number += 1
+            yield page
+
+    def _trade_pages(self, query: Query, after: Page | None, meter: Meter) -> Iterator[Page]:
+        history = self._fetcher.history
+        first = after.following if after else None
+        request = first or history.trades_request(query.instrument, query.interval)
+        return self._fetcher.pages(request, history.parse_trades, query, meter)
+
+    def _query(self, instrument: Instrument, interval: Interval, timeframe: Timeframe, meter: Meter) -> Query:
+        if not instrument.native:
+            self._symbols = self._symbols or SymbolMap(self.instruments(meter))
+            instrument = self._symbols.resolve(instrument.id)
+        return Query(instrument, interval, self.name, self._fetcher.clock(), timeframe)
+
+    def _require_recent(self, interval: Interval, timeframe: Timeframe) -> None:
+        spec, seconds = self._fetcher.spec, timeframe.seconds
+        if spec.bars_back is None or seconds is None:
+            return
+        oldest = timeframe.open_time(self._fetcher.clock()) - dt.timedelta(seconds=seconds * (spec.bars_back - 1))
+        if interval.start < oldest:
+            raise SourceRejected(
+                f"{spec.id} serves only the last {spec.bars_back} {timeframe} bars, from {oldest:%Y-%m-%dT%H:%M} on"
+            )
+
+
+def days_of(interval: Interval) -> list[Interval]:
+    """`interval` cut at UTC midnights."""
+    days = [Interval.day(date) for date in interval.days()]
+    return [Interval(max(day.start, interval.start), min(day.end, interval.end)) for day in days]
+
+
+def joined(frames: Iterable[pl.DataFrame], dataset: Dataset, interval: Interval) -> pl.DataFrame:
+    """Pages as one frame: rows of `interval` in time order, those that two pages share once.
+
+    A row without a readable time stays beside its neighbours. Rows that differ in any value are all kept.
+    """
+    time = pl.col(dataset.time)
+    known = [frame for frame in frames if not frame.is_empty()]
+    if not known:
+        return pl.DataFrame(schema=dataset.schema)
+    known.sort(key=lambda frame: frame[dataset.time].min() or interval.start)
+    frame = pl.concat(known)
+    received = {"known_at", "ts_received"}
+    return (
+        frame.unique([name for name in frame.columns if name not in received], keep="first", maintain_order=True)
+        .filter(time.is_null() | ((time >= interval.start) & (time < interval.end)))
+        .sort(time.forward_fill(), maintain_order=True)
+    )
+
+
+def _label(interval: Interval) -> str:
+    if interval == Interval.day(interval.start.date()):
+        return f"{interval.start:%Y-%m-%d}"
+    return f"{interval.start:%Y-%m-%dT%H%M%S.%f}_{interval.end:%Y-%m-%dT%H%M%S.%f}"
