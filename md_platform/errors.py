@@ -6,6 +6,7 @@ MdpError                     exit code 1, not retryable
 │   ├── UnknownVenue
 │   ├── UnknownDataset
 │   ├── UnknownIndicator
+│   ├── InvalidParameter     an indicator's parameter: not a number, out of bounds, too many
 │   ├── InvalidTimeframe
 │   ├── InvalidRange         end before start, future dates, unreadable times
 │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
@@ -50,6 +51,9 @@ class UnknownDataset(UserError): ...
 
 
 class UnknownIndicator(UserError): ...
+
+
+class InvalidParameter(UserError): ...
 
 
 class InvalidTimeframe(UserError): ...

@@ -1,0 +1,141 @@
+"""What volume says about the price. Prices and volume in; volume, prices or fractions out.
+
+Where TA-Lib divides 0 by 0 (nothing traded, no range) it answers 0, and so do these unless they say otherwise.
+"""
+
+import numpy as np
+import talib
+from numpy.typing import NDArray
+
+from md_platform.domain.indicators.ohlcv import FloatArray, Ohlcv
+from md_platform.domain.indicators.registry import Output, Outputs, Period, Shift, ema_memory, indicator
+
+_DAY_US = 86_400_000_000
+
+
+@indicator(
+    inputs="close volume",
+    outputs=(Output("obv", "base", "volume of rising bars minus volume of falling bars"),),
+    lookback=lambda: 0,
+    memory=lambda: 1,  # the close that the first bar is compared with
+    cumulative=True,
+    source="TA-Lib OBV; J. Granville (1963)",
+)
+def obv(bars: Ohlcv) -> Outputs:
+    """On-balance volume. Seed: the series' first bar counts with its whole volume.
+
+    Stored values are the change since the last bar before UTC midnight (before 1 January, on bars of a day or longer).
+    """
+    return (talib.OBV(bars.close, bars.volume),)
+
+
+@indicator(
+    inputs="high low close volume",
+    outputs=(Output("ad", "base", "sum of volume × place of the close in the bar's range, -1 to 1"),),
+    lookback=lambda: 0,
+    cumulative=True,
+    source="TA-Lib AD; M. Chaikin",
+)
+def ad(bars: Ohlcv) -> Outputs:
+    """Accumulation/distribution line, from 0; a bar without range adds nothing.
+
+    Stored values start from 0 at UTC midnight (on 1 January, on bars of a day or longer).
+    """
+    return (talib.AD(bars.high, bars.low, bars.close, bars.volume),)
+
+
+@indicator(
+    inputs="high low close volume",
+    outputs=(Output("adosc", "base", "fast EMA - slow EMA of the accumulation/distribution line"),),
+    lookback=lambda _fast, slow: slow - 1,
+    # A constant in the line cancels out, so it needs no more than its averages do.
+    memory=lambda _fast, slow: slow - 1 + ema_memory(slow),
+    source="TA-Lib ADOSC; M. Chaikin",
+    ascending=("fast", "slow"),
+)
+def adosc(bars: Ohlcv, fast: Period = 3, slow: Period = 10) -> Outputs:
+    """Chaikin oscillator; both averages start from the line's first value."""
+    return (talib.ADOSC(bars.high, bars.low, bars.close, bars.volume, fast, slow),)
+
+
+@indicator(
+    inputs="high low close volume",
+    outputs=(Output("cmf", "", "volume × place of the close in the bar's range over volume, -1 to 1"),),
+    lookback=lambda period: period - 1,
+    source="TA-Lib CMF; M. Chaikin",
+)
+def cmf(bars: Ohlcv, period: Period = 20) -> Outputs:
+    """Chaikin money flow; 0 where nothing traded in the window."""
+    flow: FloatArray = talib.CMF(bars.high, bars.low, bars.close, bars.volume, period)
+    flow[_is_dry(bars.volume, period)] = 0
+    return (flow,)
+
+
+def _is_dry(volume: FloatArray, period: int) -> NDArray[np.bool_]:
+    """Where nothing traded in the window: TA-Lib's running sums keep a rounding residue there, and divide by it."""
+    dry: NDArray[np.bool_] = talib.MAX(volume, period) == 0
+    return dry
+
+
+@indicator(
+    inputs="volume",
+    outputs=(Output("vroc", "%", "change of volume over `period` bars relative to what it was"),),
+    lookback=lambda period: period,
+    source="TA-Lib ROC of volume",
+)
+def vroc(bars: Ohlcv, period: Shift = 14) -> Outputs:
+    """Volume rate of change; NaN where nothing traded `period` bars before, as no percentage says it."""
+    change: FloatArray = talib.ROC(bars.volume, period)
+    change[period:][bars.volume[:-period] == 0] = np.nan
+    return (change,)
+
+
+@indicator(
+    inputs="high low close volume",
+    outputs=(Output("vwap", "quote", "mean typical price since UTC midnight, weighted by volume"),),
+    lookback=lambda: 0,
+    source="TA-Lib VWAP, restarted each UTC day",
+)
+def vwap(bars: Ohlcv) -> Outputs:
+    """Volume-weighted average price of the UTC day so far; NaN until something trades.
+
+    Typical price is (high + low + close) / 3. On bars of a day or longer it is the bar's typical price. It needs no
+    memory before the day, but the whole of the day before the bar.
+    """
+    if len(bars) == 0:
+        return (np.empty(0),)
+    typical = (bars.high + bars.low + bars.close) / 3
+    day = bars.open_time // _DAY_US
+    starts = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
+    lengths = np.diff(np.r_[starts, len(bars)])
+    # One row per day: a running sum over all days, less its value at midnight, would lose the digits of small volumes.
+    row = np.repeat(np.arange(len(starts)), lengths)
+    place = np.arange(len(bars)) - np.repeat(starts, lengths)
+    traded = np.zeros((2, len(starts), lengths.max()))
+    traded[:, row, place] = typical * bars.volume, bars.volume
+    value, volume = traded.cumsum(axis=2)[:, row, place]
+    return (np.divide(value, volume, out=np.full(len(bars), np.nan), where=volume > 0),)
+
+
+@indicator(
+    inputs="volume",
+    outputs=(Output("volume_sma", "base", "mean of the last volumes"),),
+    lookback=lambda period: period - 1,
+    source="TA-Lib SMA of volume",
+)
+def volume_sma(bars: Ohlcv, period: Period = 20) -> Outputs:
+    """Simple moving average of volume."""
+    return (talib.SMA(bars.volume, period),)
+
+
+@indicator(
+    inputs="close volume",
+    outputs=(Output("vwma", "quote", "mean of the last closes, weighted by volume"),),
+    lookback=lambda period: period - 1,
+    source="TA-Lib VWMA",
+)
+def vwma(bars: Ohlcv, period: Period = 20) -> Outputs:
+    """Volume-weighted moving average of the close; NaN where nothing traded in the window."""
+    average: FloatArray = talib.VWMA(bars.close, bars.volume, period)
+    average[_is_dry(bars.volume, period)] = np.nan
+    return (average,)
