@@ -40,19 +40,19 @@ def table(rows: object, names: Sequence[str], venue: str) -> pl.DataFrame:
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) >= len(names) for row in rows):
         raise not_the_protocol(venue, f"rows of {len(names)} cells ({' '.join(names)})", rows)
     columns: Iterable[Sequence[object]] = zip(*rows, strict=False) if rows else [()] * len(names)
-    return _texts(dict(zip(names, columns, strict=False)))
+    return texts(dict(zip(names, columns, strict=False)))
 
 
 def records(rows: object, names: Sequence[str], venue: str) -> pl.DataFrame:
     """Rows that are objects with the keys `names`, as a frame of text columns; MalformedPayload otherwise."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(names) for row in rows):
         raise not_the_protocol(venue, f"objects with {' '.join(names)}", rows)
-    return _texts({name: [row[name] for row in rows] for name in names})
+    return texts({name: [row[name] for row in rows] for name in names})
 
 
-def _texts(columns: Mapping[str, Sequence[object]]) -> pl.DataFrame:
-    texts = {name: [_text(cell) for cell in cells] for name, cells in columns.items()}
-    return pl.DataFrame({name: pl.Series(name, cells, pl.String) for name, cells in texts.items()})
+def texts(columns: Mapping[str, Sequence[object]]) -> pl.DataFrame:
+    """Columns of JSON values as text columns: numbers and booleans as JSON writes them, null for what has parts."""
+    return pl.DataFrame({name: pl.Series(name, list(map(_text, cells)), pl.String) for name, cells in columns.items()})
 
 
 def _text(cell: object) -> str | None:
