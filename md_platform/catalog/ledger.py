@@ -108,6 +108,26 @@ class Ledger:
             ).fetchall()
         return pl.DataFrame(rows, schema=_FRAME_SCHEMA, orient="row")
 
+    def states(
+        self, dataset: str, instruments: Iterable[str], start: dt.date, end: dt.date
+    ) -> dict[tuple[str, dt.date], PartitionRecord]:
+        """The same for one dataset, by instrument and date."""
+        rows = self.partitions(dataset, instruments, start, end).iter_rows(named=True)
+        return {
+            (row["instrument"], row["date"]): PartitionRecord(**{**row, "evidence": json.loads(row["evidence"])})
+            for row in rows
+        }
+
+    def newest_days(self, dataset: str) -> dict[str, dt.date]:
+        """Newest usable day of `dataset` by instrument."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT instrument, max(date) FROM md.partition_status "
+                "WHERE dataset = %s AND status = ANY (%s) GROUP BY instrument",
+                (dataset, list(USABLE)),
+            ).fetchall()
+        return dict(rows)
+
     def register(self, instruments: Iterable[tuple[Instrument, str]]) -> None:
         """Remember instruments with the universe of each; known ones get the venue's newest native symbol."""
         with self._connect() as connection, connection.cursor() as cursor:

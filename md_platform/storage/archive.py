@@ -14,7 +14,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import TableNotFoundError
 from deltalake.writer.properties import ColumnProperties
 
-from md_platform.domain.intervals import Interval
+from md_platform.domain.intervals import DAY, Interval
 from md_platform.storage.lake import storage_errors
 
 PARTITION_BY = ["symbol", "month"]
@@ -65,20 +65,33 @@ class Archive:
         except TableNotFoundError:
             return None
 
-    def replace(self, table: str, frame: pl.DataFrame, time: str, days: Days, metadata: dict[str, str]) -> int:
+    def version(self, table: str) -> int:
+        """Version of `table` as it stands, -1 where there is none."""
+        opened = self._open(table)
+        return -1 if opened is None else opened.version()
+
+    def replace(
+        self, table: str, frame: pl.DataFrame | None, time: str, days: Sequence[Days], metadata: dict[str, str]
+    ) -> int:
         """Make `frame` (sorted, with column `instrument` and the time column `time`) all that `table` holds of `days`.
 
-        One commit, whose metadata carries `metadata`; returns the table's version after it. Readers see all or nothing.
+        None empties those days. One commit, whose metadata carries `metadata`; returns the table's version after it.
+        Readers see all or nothing.
         """
+        predicate = " OR ".join(f"({part.predicate})" for part in days)
+        commit = CommitProperties(custom_metadata=metadata, max_commit_retries=100)
+        existing = self._open(table)
+        if frame is None:
+            if existing is not None:
+                existing.delete(predicate, commit_properties=commit)
+            return self.version(table)
         stored = frame.rename({"instrument": "symbol"}).with_columns(
             date=pl.col(time).dt.date(), month=pl.col(time).dt.strftime("%Y-%m")
         )
-        commit = CommitProperties(custom_metadata=metadata, max_commit_retries=100)
         if "://" not in self.root:
             with storage_errors(self.root):
                 Path(self.root).mkdir(parents=True, exist_ok=True)
-        existing = self._open(table)
-        options: dict[str, Any] = {} if existing is None else {"predicate": days.predicate}
+        options: dict[str, Any] = {} if existing is None else {"predicate": predicate}
         with storage_errors(self.uri(table)):
             write_deltalake(
                 existing or self.uri(table),
@@ -91,7 +104,25 @@ class Archive:
                 storage_options=self.storage_options or None,
                 **options,
             )
-        return DeltaTable(self.uri(table), storage_options=self.storage_options or None).version()
+        return self.version(table)
+
+    def maintain(self, table: str, time: str, *, now: dt.datetime | None = None) -> dict[str, int] | None:
+        """Merge small files, sort last month's by `time`, delete files older than the retention of deleted files.
+
+        Returns how many files were added and removed, and vacuumed; None where there is no table.
+        """
+        opened = self._open(table)
+        if opened is None:
+            return None
+        last_month = ((now or dt.datetime.now(dt.UTC)).replace(day=1) - DAY).strftime("%Y-%m")
+        compacted = opened.optimize.compact(writer_properties=_WRITER)
+        ordered = opened.optimize.z_order([time], partition_filters=[("month", "=", last_month)], writer_properties=_WRITER)
+        vacuumed = opened.vacuum(dry_run=False)
+        return {
+            "files_added": compacted["numFilesAdded"] + ordered["numFilesAdded"],
+            "files_removed": compacted["numFilesRemoved"] + ordered["numFilesRemoved"],
+            "files_vacuumed": len(vacuumed),
+        }
 
     def read(
         self, table: str, instruments: Sequence[str], interval: Interval, time: str, timeframe: str | None = None

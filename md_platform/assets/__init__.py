@@ -1,0 +1,1 @@
+"""The Dagster layer: assets that read, call a pure transform and write; partitions, checks, schedules, sensors."""

@@ -1,0 +1,92 @@
+"""archive_*: what changed in the working layers since it was last archived, into Delta Lake by one commit."""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import dagster as dg
+
+from md_platform.assets.materialise import attach_metadata, partition_keys
+from md_platform.assets.stores import Stores
+from md_platform.catalog.ledger import PartitionRecord
+from md_platform.domain.intervals import DAY
+from md_platform.domain.schemas import Dataset
+from md_platform.storage.archive import Days
+
+_ROWS_PER_COMMIT = 4_000_000  # bounds a run's memory to some 2 GiB of indicator columns
+
+Key = tuple[str, dt.date]
+
+
+def archive(context: dg.AssetExecutionContext, stores: Stores, dataset: Dataset) -> Iterator[dg.MaterializeResult]:
+    """Replace in the Delta table of `dataset` every partition whose stored file differs from what was archived."""
+    keys = [(instrument, date) for instrument, dates in partition_keys(context).items() for date in dates]
+    name = f"archive_{dataset.name}"
+    stored, archived = _states(stores, dataset.name, keys), _states(stores, name, keys)
+    newest = stores.archive.version(dataset.name)
+    records: dict[Key, PartitionRecord] = {}
+    changed: list[Key] = []
+    for key in keys:
+        now, before = stored.get(key), archived.get(key)
+        if now is None or now.status in ("failed", "pending"):
+            reason = f"{dataset.name} is {now.status if now else 'not made yet'}"
+            records[key] = PartitionRecord(name, *key, status="pending", evidence={"reason": reason}, run_id=context.run_id)
+        elif not _is_archived(now, before, newest):
+            changed.append(key)
+    for commit in _commits(changed, stored):
+        frame = stores.lake.read([stores.lake.path(dataset, *key) for key in commit])
+        digest = hashlib.sha256("".join(str(stored[key].sha256) for key in commit).encode()).hexdigest()
+        metadata = {"mdp.run_id": context.run_id, "mdp.sources_sha256": digest, "mdp.partitions": str(len(commit))}
+        newest = stores.archive.replace(dataset.name, frame, dataset.time, list(_rectangles(commit)), metadata)
+        for key in commit:
+            evidence = {"version": newest, "sources_sha256": digest}
+            records[key] = replace(stored[key], dataset=name, evidence=evidence, run_id=context.run_id)
+        context.log.info("%s: %s partitions in version %s", dataset.name, len(commit), newest)
+    stores.ledger.record(list(records.values()))
+    attach_metadata(context, records)
+    yield dg.MaterializeResult(
+        metadata={"partitions_committed": len(changed), "partitions_unchanged": len(keys) - len(records), "version": newest}
+    )
+
+
+def _is_archived(now: PartitionRecord, before: PartitionRecord | None, newest: int) -> bool:
+    """Whether the archive holds what the working layer does; a table that was lost or rolled back does not."""
+    if before is None or before.status == "pending":
+        return False
+    return now.sha256 == before.sha256 and before.evidence["version"] <= newest
+
+
+def _states(stores: Stores, dataset: str, keys: list[Key]) -> dict[Key, PartitionRecord]:
+    dates = [key[1] for key in keys]
+    return stores.ledger.states(dataset, {key[0] for key in keys}, min(dates), max(dates) + DAY)
+
+
+def _commits(changed: list[Key], stored: dict[Key, PartitionRecord]) -> Iterator[list[Key]]:
+    commit: list[Key] = []
+    rows = 0
+    for key in changed:
+        if commit and rows + stored[key].rows > _ROWS_PER_COMMIT:
+            yield commit
+            commit, rows = [], 0
+        commit.append(key)
+        rows += stored[key].rows
+    if commit:
+        yield commit
+
+
+def _rectangles(keys: Iterable[Key]) -> Iterator[Days]:
+    """The fewest instruments × contiguous days that cover exactly `keys`."""
+    spans: dict[tuple[dt.date, dt.date], list[str]] = {}
+    days: dict[str, list[dt.date]] = {}
+    for instrument, date in keys:
+        days.setdefault(instrument, []).append(date)
+    for instrument, dates in days.items():
+        start = previous = min(dates)
+        for date in [*sorted(dates)[1:], None]:
+            if date is None or date != previous + DAY:
+                spans.setdefault((start, previous), []).append(instrument)
+                start = date or start
+            previous = date or previous
+    for (first, last), instruments in spans.items():
+        yield Days(tuple(instruments), first, last)

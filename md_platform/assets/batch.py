@@ -1,0 +1,77 @@
+"""One asset run, seen by instrument: which days to make, what is known of their inputs, what came out of each."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from md_platform.assets.stores import Stores
+from md_platform.catalog.ledger import USABLE
+from md_platform.domain.instruments import Instrument
+from md_platform.domain.schemas import Dataset
+from md_platform.settings import Universe
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the ledger says of one input partition."""
+
+    status: str
+    sha256: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The days of one instrument that an asset run makes, in order, with the state of their inputs."""
+
+    instrument: Instrument
+    dates: Sequence[dt.date]
+    universe: Universe
+    stores: Stores
+    inputs: Mapping[tuple[str, dt.date], Input] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+
+    def read(self, dataset: Dataset, dates: Sequence[dt.date] | None = None) -> pl.DataFrame | None:
+        """Rows of `dataset` for `dates` (the batch's own by default), in order; None where there is no file."""
+        lake = self.stores.lake
+        return lake.read([lake.path(dataset, self.instrument.id, date) for date in dates or self.dates])
+
+    def blocked(self, dataset: Dataset, date: dt.date) -> str | None:
+        """Why the partition of `dataset` on `date` must not be built upon, or None where it may."""
+        known = self.inputs.get((dataset.name, date))
+        if known is None or known.status in (*USABLE, "missing", "closed"):
+            return None
+        return f"{dataset.name} {date} is {known.status}" + (f": {known.reason}" if known.reason else "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an asset made of one day: a frame, or the reason why there is none.
+
+    `failure` marks the partition failed; `pending` leaves it for later because an input failed.
+    """
+
+    date: dt.date
+    frame: pl.DataFrame | None = None
+    source: str | None = None
+    rejected: pl.DataFrame | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+    pending: str | None = None
+
+
+def by_day(frame: pl.DataFrame | None, time: str, dates: Sequence[dt.date]) -> Iterator[tuple[dt.date, pl.DataFrame]]:
+    """Split `frame` by the UTC day of `time`: each of `dates` with its rows, empty where it has none.
+
+    A row without a time goes with the row before it (the first day's where there is none), so that none is lost.
+    """
+    if frame is None:
+        return
+    day = pl.col(time).dt.date().forward_fill().backward_fill().alias("day")
+    parts = frame.with_columns(day).partition_by("day", as_dict=True, include_key=False, maintain_order=True)
+    for date in dates:
+        yield date, parts.get((date,), frame.clear())

@@ -1,0 +1,93 @@
+"""cleaned_bars, cleaned_trades, trade_bars: the best source of each day, its valid rows, the rest in quarantine."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+
+import polars as pl
+
+from md_platform.assets.batch import Batch, Part, by_day
+from md_platform.domain.bars import bars_from_trades
+from md_platform.domain.calendars import expected_open_times
+from md_platform.domain.intervals import Interval, Timeframe
+from md_platform.domain.schemas import CLEANED_TRADES, RAW_BARS, RAW_TRADES, TRADE_BARS, Dataset
+from md_platform.transforms.cleaned import Cleaned, choose_source, clean_bars, clean_trades
+
+TRADES = "trades"
+"""Name of the source of bars that are aggregated from the instrument's own trades."""
+
+
+def cleaned_bars(batch: Batch) -> Iterator[Part]:
+    """Clean every source's bars, the instrument's own trade bars among them, and keep the fullest of each day."""
+    cleaned = _by_source(batch, RAW_BARS, clean_bars)
+    from_trades = batch.read(TRADE_BARS)
+    if from_trades is not None:
+        cleaned[TRADES] = _by_date(batch, Cleaned(from_trades, _no_rejects(from_trades), 0), "open_time")
+    yield from _choose(batch, RAW_BARS, cleaned, lambda date: expected_minutes(batch, date))
+
+
+def cleaned_trades(batch: Batch) -> Iterator[Part]:
+    """Clean every source's trades, one day at a time for the memory they take, and keep the fullest."""
+    for date in batch.dates:
+        day = Batch(batch.instrument, [date], batch.universe, batch.stores, batch.inputs)
+        yield from _choose(day, RAW_TRADES, _by_source(day, RAW_TRADES, clean_trades), lambda _: 0)
+
+
+def trade_bars(batch: Batch) -> Iterator[Part]:
+    """Aggregate cleaned trades into 1m bars, one day at a time for the memory that trades take."""
+    for date in batch.dates:
+        if reason := batch.blocked(CLEANED_TRADES, date):
+            yield Part(date, pending=reason)
+            continue
+        trades = batch.read(CLEANED_TRADES, [date])
+        if trades is None:
+            yield Part(date, evidence={"empty": "no trades"})
+            continue
+        bars = bars_from_trades(trades.lazy(), Timeframe.M1, Interval.day(date).end).collect()
+        yield Part(date, bars, source=bars["source"][0])
+
+
+def _no_rejects(kept: pl.DataFrame) -> pl.DataFrame:
+    return kept.clear().with_columns(rule=pl.lit(None, pl.String))
+
+
+def expected_minutes(batch: Batch, date: dt.date) -> int:
+    """How many 1m bars the universe's calendar wants of `date`."""
+    return len(expected_open_times(batch.universe.calendar, Timeframe.M1, date))
+
+
+def _by_source(
+    batch: Batch, dataset: Dataset, clean: Callable[[pl.DataFrame], Cleaned]
+) -> dict[str, dict[dt.date, Cleaned]]:
+    lake, instrument = batch.stores.lake, batch.instrument.id
+    present = {date: lake.sources(dataset, instrument, date) for date in batch.dates}
+    names = sorted(set().union(*present.values()), key=lambda name: (not name.startswith(batch.instrument.venue), name))
+    cleaned = {}
+    for source in names:
+        paths = [lake.path(dataset, instrument, date, source) for date in batch.dates]
+        raw = lake.read(paths)
+        if raw is not None:
+            cleaned[source] = _by_date(batch, clean(raw), dataset.time)
+    return cleaned
+
+
+def _by_date(batch: Batch, cleaned: Cleaned, time: str) -> dict[dt.date, Cleaned]:
+    kept = dict(by_day(cleaned.kept, time, batch.dates))
+    rejected = dict(by_day(cleaned.rejected, time, batch.dates))
+    return {date: Cleaned(kept[date], rejected[date], cleaned.reordered) for date in batch.dates}
+
+
+def _choose(
+    batch: Batch, raw: Dataset, cleaned: dict[str, dict[dt.date, Cleaned]], expected: Callable[[dt.date], int]
+) -> Iterator[Part]:
+    for date in batch.dates:
+        rows = {source: days[date].kept.height for source, days in cleaned.items()}
+        rejects = {source: days[date].rejected.height for source, days in cleaned.items()}
+        if not any(rows.values()) and not any(rejects.values()):
+            reason = batch.blocked(raw, date)
+            yield Part(date, pending=reason) if reason else Part(date, evidence={"empty": "no source has rows"})
+            continue
+        choice = choose_source(rows, expected(date))
+        day = cleaned[choice.source][date]
+        rejected = pl.concat([days[date].rejected for days in cleaned.values()])
+        evidence = {"source_chosen": choice.reason, "reordered": day.reordered}
+        yield Part(date, day.kept, source=choice.source, rejected=rejected, evidence=evidence)

@@ -1,0 +1,158 @@
+"""What runs on events: instruments to register, files to import, weeks and months to follow, failures to tell."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import httpx
+
+from md_platform.assets.partitions import UniversePartitions
+from md_platform.assets.stores import Stores
+from md_platform.catalog.chain import PERIOD_ASSETS, assets_up_to
+from md_platform.catalog.ranges import PERIODS_FOLLOW, Range, blocks
+from md_platform.domain.instruments import Instrument, SymbolMap
+from md_platform.domain.intervals import Interval, Timeframe
+from md_platform.errors import MdpError
+from md_platform.settings import Universe, universe_of
+from md_platform.sources.files import understand
+
+IMPORT_ASSETS = {"bars": "raw_bars", "trades": "raw_trades"}
+
+
+def instruments_sensor(
+    partitions: UniversePartitions, universes: tuple[Universe, ...], names: tuple[str, ...]
+) -> dg.SensorDefinition:
+    """Register the instruments that settings name, once their venue lists them."""
+    universe = partitions.universe
+
+    @dg.sensor(
+        name=f"{universe.name}_instruments",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Registers the instruments of MDP_INSTRUMENTS as partitions of this universe.",
+    )
+    def register(context: dg.SensorEvaluationContext, stores: dg.ResourceParam[Stores]) -> dg.SensorResult:
+        known = context.instance.get_dynamic_partitions(f"{universe.name}_instruments")
+        missing = [name for name in names if name not in known and universe_of(name, universes) == universe]
+        listings = {venue: stores.sources.instruments(venue) for venue in {name.partition(":")[0] for name in missing}}
+        found = [SymbolMap(listings[name.partition(":")[0]]).resolve(name) for name in missing]
+        stores.ledger.register([(instrument, universe.name) for instrument in found])
+        if not found:
+            return dg.SensorResult(skip_reason="every instrument of MDP_INSTRUMENTS is registered")
+        request = partitions.instruments.build_add_request([instrument.id for instrument in found])
+        return dg.SensorResult(dynamic_partitions_requests=[request])
+
+    return register
+
+
+def imports_sensor(partitions: UniversePartitions, folder: Path) -> dg.SensorDefinition:
+    """Import files that appear in `folder/<instrument id>/`, each once; a changed file counts as new."""
+    universe = partitions.universe.name
+    names = ["raw_trades", *assets_up_to("archive", trades=True)]
+    job = dg.define_asset_job(
+        f"{universe}_import", selection=dg.AssetSelection.assets(*([universe, name] for name in dict.fromkeys(names)))
+    )
+
+    @dg.sensor(
+        name=f"{universe}_imports",
+        job=job,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Imports new files of {folder.name}/<instrument id>/ and takes them through to the archive.",
+    )
+    def watch(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        registered = context.instance.get_dynamic_partitions(f"{universe}_instruments")
+        seen: dict[str, int] = json.loads(context.cursor or "{}")
+        for instrument in registered:
+            for file in sorted(path for path in (folder / instrument).glob("*") if path.is_file()):
+                stamp = file.stat().st_mtime_ns
+                if seen.get(str(file)) == stamp:
+                    continue
+                seen[str(file)] = stamp
+                yield from _import_requests(context, universe, instrument, file, stamp)
+        context.update_cursor(json.dumps(seen))
+
+    return watch
+
+
+def _import_requests(
+    context: dg.SensorEvaluationContext, universe: str, instrument: str, file: Path, stamp: int
+) -> Iterator[dg.RunRequest]:
+    try:
+        plan = understand(file, Instrument.parse(instrument))
+    except MdpError as error:
+        context.log.error("%s is not imported: %s", file, error)
+        return
+    raw = IMPORT_ASSETS[plan.kind]
+    names = [raw, *(name for name in assets_up_to("archive", trades=plan.kind == "trades") if not name.startswith("raw"))]
+    for first, last in blocks(plan.days):
+        yield dg.RunRequest(
+            run_key=f"{file}|{stamp}|{first}",
+            asset_selection=[dg.AssetKey([universe, name]) for name in names],
+            run_config={"ops": {f"{universe}__{raw}": {"config": {"files": [str(file)]}}}},
+            tags={**Range((instrument,), first, last).tags, "mdp/file": file.name},
+        )
+
+
+def periods_sensor(partitions: UniversePartitions) -> dg.SensorDefinition:
+    """Run the weeks and months whose days a successful run touched."""
+    universe = partitions.universe.name
+    jobs = {
+        timeframe: dg.define_asset_job(
+            f"{universe}_{names[0]}", selection=dg.AssetSelection.assets(*([universe, name] for name in names))
+        )
+        for timeframe, names in PERIOD_ASSETS.items()
+    }
+    days = dg.AssetKey([universe, "resampled_bars"])
+
+    @dg.run_status_sensor(
+        name=f"{universe}_periods",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        request_jobs=list(jobs.values()),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Recomputes the weeks and months of the days that a run made.",
+    )
+    def follow(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        run = context.dagster_run
+        touched = Range.of_run(run.tags)
+        if touched is None or days not in (run.asset_selection or {days}) or PERIODS_FOLLOW in run.tags:
+            yield dg.SkipReason("no days were made, or their launcher follows up itself")
+            return
+        for timeframe, job in jobs.items():
+            first, last = (period_start(Timeframe(timeframe), date) for date in (touched.first, touched.last))
+            tags = Range(touched.instruments, first, last).tags
+            yield dg.RunRequest(run_key=f"{run.run_id}|{timeframe}", job_name=job.name, tags=tags)
+
+    return follow
+
+
+def period_start(timeframe: Timeframe, date: dt.date) -> dt.date:
+    """First day of the week or month that holds `date`."""
+    return timeframe.open_time(Interval.day(date).start).date()
+
+
+def failure_sensor(webhook_url: str | None) -> dg.SensorDefinition:
+    """Write each failed run to the daemon's log, and to the webhook where there is one."""
+
+    @dg.run_failure_sensor(
+        name="failures",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells the log, and MDP_ALERT_WEBHOOK_URL where it is set, of every failed run.",
+    )
+    def tell(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        partitions = Range.of_run(run.tags)
+        message = {
+            "event": "run_failed",
+            "run_id": run.run_id,
+            "job": run.job_name,
+            "partitions": partitions and f"{partitions.first} to {partitions.last}",
+            "error": context.failure_event.message,
+        }
+        context.log.error("run failed: %s", json.dumps(message))
+        if webhook_url:
+            httpx.post(webhook_url, json=message, timeout=10).raise_for_status()
+
+    return tell

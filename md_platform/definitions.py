@@ -1,0 +1,38 @@
+"""Assembly of the Dagster code location from settings: assets of every universe, jobs, schedules, sensors."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from md_platform.assets.operations import operations
+from md_platform.assets.partitions import UniversePartitions
+from md_platform.assets.stores import Stores
+from md_platform.assets.universe import universe_assets
+from md_platform.catalog.ledger import Ledger
+from md_platform.errors import InvalidSetting
+from md_platform.settings import load_settings, load_universes, venue_urls
+from md_platform.sources.history import HistorySources
+from md_platform.storage.archive import Archive
+from md_platform.storage.lake import Lake
+
+_settings = load_settings()
+if _settings.database_url is None:
+    raise InvalidSetting("MDP_DATABASE_URL must be set: `mdp up` sets it, or name a PostgreSQL yourself")
+_home = _settings.home.resolve()
+_stores = Stores(
+    lake=Lake(Path(_settings.lake)),
+    archive=Archive(_settings.archive),
+    ledger=Ledger(_settings.database_url.get_secret_value()),
+    sources=HistorySources(venue_urls(), _home / "downloads"),
+    reports=_home / "reports",
+)
+_partitions = [UniversePartitions(universe) for universe in load_universes(_settings.universes_file)]
+
+defs = dg.Definitions.merge(
+    dg.Definitions(
+        assets=[asset for each in _partitions for asset in universe_assets(each)],
+        resources={"stores": _stores},
+        executor=dg.in_process_executor,
+    ),
+    operations(_partitions, _settings),
+)

@@ -1,0 +1,159 @@
+"""The one client of Dagster's GraphQL: partitions to register and ranges to run in, run states out. No dagster import."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from md_platform.catalog.ranges import Range
+from md_platform.errors import MdpError, OrchestratorUnavailable
+
+FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as Dagster sees it; `steps` counts finished of all."""
+
+    id: str
+    status: str
+    steps_done: int
+    steps: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run can change no more."""
+        return self.status in FINISHED
+
+
+class Orchestrator:
+    """Dagster behind the webserver at `url`. OrchestratorUnavailable where it does not answer."""
+
+    def __init__(self, url: str, timeout_s: float = 60) -> None:
+        self.url = url.rstrip("/")
+        self._client = httpx.Client(timeout=timeout_s)
+
+    def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Data of a GraphQL `document`; MdpError with Dagster's own message where it refuses."""
+        try:
+            answer = self._client.post(f"{self.url}/graphql", json={"query": document, "variables": dict(variables or {})})
+            answer.raise_for_status()
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise OrchestratorUnavailable(
+                f"Dagster does not answer at {self.url} ({error}): start it with `mdp up`, or set MDP_DAGSTER_PORT"
+            ) from None
+        if body.get("errors"):
+            raise MdpError(f"Dagster refused: {body['errors'][0]['message']}")
+        data: dict[str, Any] = body["data"]
+        return data
+
+    def registered(self, universe: str) -> list[str]:
+        """Instruments registered in `universe`, in the order that ranges follow."""
+        data = self.query(_PARTITION_KEYS, {"key": {"path": [universe, "raw_bars"]}})["assetNodeOrError"]
+        dimensions = data.get("partitionKeysByDimension", [])
+        return next((list(d["partitionKeys"]) for d in dimensions if d["name"] == "symbol"), [])
+
+    def register(self, universe: str, instruments: Sequence[str]) -> None:
+        """Add to `universe` those of `instruments` that it does not have yet, in order."""
+        known = set(self.registered(universe))
+        for instrument in instruments:
+            if instrument not in known:
+                variables = {"universe": f"{universe}_instruments", "key": instrument, "location": _LOCATION}
+                _expect(self.query(_ADD_PARTITION, variables)["addDynamicPartition"], "AddDynamicPartitionSuccess")
+
+    def launch(
+        self,
+        universe: str,
+        assets: Sequence[str],
+        partitions: Range,
+        tags: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Launch one run of `assets` over `partitions`; its id."""
+        all_tags = {**partitions.tags, **(tags or {})}
+        variables = {
+            "params": {
+                "selector": {
+                    **_LOCATION,
+                    "pipelineName": "__ASSET_JOB",
+                    "assetSelection": [{"path": [universe, name]} for name in assets],
+                },
+                "runConfigData": dict(config or {}),
+                "mode": "default",
+                "executionMetadata": {"tags": [{"key": k, "value": v} for k, v in all_tags.items()]},
+            }
+        }
+        launched = _expect(self.query(_LAUNCH, variables)["launchRun"], "LaunchRunSuccess")
+        run_id: str = launched["run"]["runId"]
+        return run_id
+
+    def run(self, run_id: str) -> Run:
+        """State of the run `run_id`."""
+        found = _expect(self.query(_RUN, {"id": run_id})["runOrError"], "Run")
+        done = sum(step["status"] in ("SUCCESS", "FAILURE", "SKIPPED") for step in found["stepStats"])
+        return Run(run_id, found["status"], done, len(found["stepKeysToExecute"] or []))
+
+    def wait(self, run_ids: Sequence[str], progress: Callable[[list[Run]], None], poll_s: float = 0.5) -> list[Run]:
+        """Wait until every run is finished, telling `progress` at each look."""
+        while True:
+            runs = [self.run(run_id) for run_id in run_ids]
+            progress(runs)
+            if all(run.is_finished for run in runs):
+                return runs
+            time.sleep(poll_s)
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel the run `run_id`; nothing where it has finished."""
+        self.query(_TERMINATE, {"id": run_id})
+
+    def failure(self, run_id: str) -> str:
+        """Why the run `run_id` failed, in the first failing step's words."""
+        events = self.query(_FAILURE, {"id": run_id})["logsForRun"].get("events", [])
+        causes = [event["error"] for event in events if event.get("error")]
+        if not causes:
+            return "no reason recorded"
+        cause = causes[0].get("cause") or causes[0]
+        message: str = cause["message"]
+        return message.strip()
+
+
+def _expect(answer: dict[str, Any], typename: str) -> dict[str, Any]:
+    if answer["__typename"] != typename:
+        errors = "; ".join(error["message"] for error in answer.get("errors", []))
+        raise MdpError(f"Dagster refused: {answer['__typename']} {answer.get('message') or errors}".rstrip())
+    return answer
+
+
+_PARTITION_KEYS = """
+query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { __typename
+  ... on AssetNode { partitionKeysByDimension { name partitionKeys } } } }
+"""
+_ADD_PARTITION = """
+mutation($universe: String!, $key: String!, $location: RepositorySelector!) {
+  addDynamicPartition(partitionsDefName: $universe, partitionKey: $key, repositorySelector: $location) { __typename
+    ... on UnauthorizedError { message } ... on PythonError { message } ... on DuplicateDynamicPartitionError { partitionName } } }
+"""
+_LAUNCH = """
+mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } ... on UnauthorizedError { message }
+  ... on PipelineNotFoundError { message } ... on RunConfigValidationInvalid { errors { message } }
+  ... on InvalidSubsetError { message } ... on PresetNotFoundError { message } ... on ConflictingExecutionParamsError { message }
+  ... on NoModeProvidedError { message } ... on RunConflict { message } ... on InvalidStepError { invalidStepKey }
+  ... on InvalidOutputError { invalidOutputName } } }
+"""
+_RUN = """
+query($id: ID!) { runOrError(runId: $id) { __typename
+  ... on Run { status stepKeysToExecute stepStats { status } } ... on PythonError { message } ... on RunNotFoundError { message } } }
+"""
+_TERMINATE = """
+mutation($id: String!) { terminateRun(runId: $id) { __typename } }
+"""
+_FAILURE = """
+query($id: ID!) { logsForRun(runId: $id) { __typename ... on EventConnection { events { __typename
+  ... on ExecutionStepFailureEvent { error { message cause { message } } }
+  ... on RunFailureEvent { error { message cause { message } } } } } } }
+"""
