@@ -79,6 +79,12 @@ def instant(ticks: pl.Expr, unit: str) -> pl.Expr:
     return pl.when(seconds.is_between(0, _YEAR_2200_S - 1)).then(micros).cast(INSTANT)
 
 
+def iso_instant(name: str) -> pl.Expr:
+    """Text column of ISO 8601 UTC times ("...Z", up to ns) as instants, null where a cell is none."""
+    text = pl.col(name).str.extract(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)Z$")
+    return text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False)
+
+
 def epoch(moment: dt.datetime, unit: str) -> int:
     """Whole `unit`s (s, ms, us or ns) from the epoch to `moment` (UTC), rounded down."""
     micros = (moment - dt.datetime(1970, 1, 1, tzinfo=UTC)) // dt.timedelta(microseconds=1)
