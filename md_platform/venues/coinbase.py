@@ -56,8 +56,9 @@ def bars_request(instrument: Instrument, timeframe: Timeframe, interval: Interva
     if timeframe not in GRANULARITIES:
         raise InvalidTimeframe(f"coinbase serves {' '.join(GRANULARITIES)}, was {timeframe}")
     start, end = epoch(interval.start, "s"), epoch(interval.end, "s")
-    params = {"granularity": GRANULARITIES[timeframe], "start": start, "end": _window_end(start, timeframe, end)}
-    return Request(f"{_PRODUCTS}/{instrument.native}/candles", params)
+    end = _window_end(start, timeframe, end)
+    path = f"{_PRODUCTS}/{instrument.native}/candles"
+    return Request(path, {"granularity": GRANULARITIES[timeframe], "start": start, "end": end})
 
 
 def parse_bars(payload: bytes, request: Request, query: Query) -> Page:

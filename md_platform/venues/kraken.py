@@ -4,7 +4,6 @@ OHLC serves the last 720 bars and nothing older, whatever is asked; Trades goes 
 from everyone's: XXBTZUSD is BTC-USD.
 """
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -60,11 +59,12 @@ def parse_instruments(payload: bytes, venue: str) -> list[Instrument]:
         {"native": native, "wsname": pair.get("wsname")} for native, pair in pairs.items() if isinstance(pair, dict)
     ]
     names = records(named, ("native", "wsname"), venue).drop_nulls()
-    return [
-        Instrument(venue, *(CURRENCIES.get(code, code) for code in name.split("/")), native)
-        for native, name in names.iter_rows()
-        if name.count("/") == 1
-    ]
+    return [_instrument(venue, native, name) for native, name in names.iter_rows() if name.count("/") == 1]
+
+
+def _instrument(venue: str, native: str, name: str) -> Instrument:
+    base, quote = (CURRENCIES.get(code, code) for code in name.split("/"))
+    return Instrument(venue, base, quote, native)
 
 
 def bars_request(instrument: Instrument, timeframe: Timeframe, interval: Interval) -> Request:
@@ -116,9 +116,10 @@ def _result(payload: bytes, venue: str) -> dict[str, Any]:
         raise not_the_protocol(venue, "an object with error and result", answer)
     if answer["error"]:
         raise _error(venue, answer["error"])
-    if not isinstance(answer.get("result"), dict):
+    result = answer.get("result")
+    if not isinstance(result, dict):
         raise not_the_protocol(venue, "an object in result", answer)
-    return answer["result"]
+    return result
 
 
 def _rows(payload: bytes, query: Query) -> object:
