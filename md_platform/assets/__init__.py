@@ -1,1 +1,8 @@
 """The Dagster layer: assets that read, call a pure transform and write; partitions, checks, schedules, sensors."""
+
+import warnings
+
+import dagster as dg
+
+# the version of Dagster is pinned, so that its beta parameters (backfill_policy, partition mappings) do not change
+warnings.filterwarnings("ignore", category=dg.BetaWarning)

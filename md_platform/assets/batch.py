@@ -24,6 +24,15 @@ class Input:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class FileImport:
+    """Files to take raw rows from instead of the venue. `time_unit` and `columns` (ours to theirs) override detection."""
+
+    files: Sequence[Path]
+    time_unit: str | None = None
+    columns: Mapping[str, str] | None = None
+
+
 @dataclass(frozen=True)
 class Batch:
     """The days of one instrument that an asset run makes, in order, with the state of their inputs."""
@@ -32,8 +41,8 @@ class Batch:
     dates: Sequence[dt.date]
     universe: Universe
     stores: Stores
-    inputs: Mapping[tuple[str, dt.date], Input] = field(default_factory=dict)
-    files: Sequence[Path] = ()
+    inputs: Mapping[tuple[str, str, dt.date], Input] = field(default_factory=dict)
+    imported: FileImport | None = None
 
     def read(self, dataset: Dataset, dates: Sequence[dt.date] | None = None) -> pl.DataFrame | None:
         """Rows of `dataset` for `dates` (the batch's own by default), in order; None where there is no file."""
@@ -42,7 +51,7 @@ class Batch:
 
     def blocked(self, dataset: Dataset, date: dt.date) -> str | None:
         """Why the partition of `dataset` on `date` must not be built upon, or None where it may."""
-        known = self.inputs.get((dataset.name, date))
+        known = self.inputs.get((dataset.name, self.instrument.id, date))
         if known is None or known.status in (*USABLE, "missing", "closed"):
             return None
         return f"{dataset.name} {date} is {known.status}" + (f": {known.reason}" if known.reason else "")

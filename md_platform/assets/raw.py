@@ -5,36 +5,39 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from md_platform.assets.batch import Batch, Part
+from md_platform.assets.batch import Batch, Part, by_day
+from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
 from md_platform.errors import SourceError
+from md_platform.sources import files
 from md_platform.sources.history import Fetched
 from md_platform.transforms.revisions import merge_bars, merge_trades
 
+Fetch = Callable[[Instrument, Interval], Fetched]
+Merge = Callable[[pl.DataFrame | None, pl.DataFrame], pl.DataFrame]
+
 
 def raw_bars(batch: Batch) -> Iterator[Part]:
-    """Fetch 1m bars day by day from the first source that delivers."""
-    for date in batch.dates:
-        yield _day(batch, RAW_BARS, date, lambda day: batch.stores.sources.bars(batch.instrument, day), merge_bars)
+    """Fetch 1m bars day by day from the first source that delivers, or take them from the files to import."""
+    return _raw(batch, RAW_BARS, batch.stores.sources.bars, merge_bars)
 
 
 def raw_trades(batch: Batch) -> Iterator[Part]:
-    """Fetch trades day by day from the first source that delivers."""
-    for date in batch.dates:
-        yield _day(batch, RAW_TRADES, date, lambda day: batch.stores.sources.trades(batch.instrument, day), merge_trades)
+    """Fetch trades day by day from the first source that delivers, or take them from the files to import."""
+    return _raw(batch, RAW_TRADES, batch.stores.sources.trades, merge_trades)
 
 
-def _day(
-    batch: Batch,
-    dataset: Dataset,
-    date: dt.date,
-    fetch: Callable[[Interval], Fetched],
-    merge: Callable[[pl.DataFrame | None, pl.DataFrame], pl.DataFrame],
-) -> Part:
+def _raw(batch: Batch, dataset: Dataset, fetch: Fetch, merge: Merge) -> Iterator[Part]:
+    if batch.imported is not None:
+        return _imported(batch, dataset, merge)
+    return (_fetched(batch, dataset, date, fetch, merge) for date in batch.dates)
+
+
+def _fetched(batch: Batch, dataset: Dataset, date: dt.date, fetch: Fetch, merge: Merge) -> Part:
     lake = batch.stores.lake
     try:
-        fetched = fetch(Interval.day(date))
+        fetched = fetch(batch.instrument, Interval.day(date))
     except SourceError as error:
         stored = lake.sources(dataset, batch.instrument.id, date)
         if not stored:
@@ -45,3 +48,18 @@ def _day(
     attempts = [f"{attempt.source}: {attempt.error or 'delivered'}" for attempt in fetched.attempts]
     evidence = {"attempts": attempts, "requests": fetched.requests, "bytes_received": fetched.bytes}
     return Part(date, merge(lake.read([path]), fetched.frame), source=fetched.source, evidence=evidence)
+
+
+def _imported(batch: Batch, dataset: Dataset, merge: Merge) -> Iterator[Part]:
+    wanted = batch.imported
+    assert wanted is not None
+    kind = "bars" if dataset is RAW_BARS else "trades"
+    now = dt.datetime.now(dt.UTC)
+    frames = []
+    for file in wanted.files:
+        plan = files.understand(file, batch.instrument, kind, wanted.time_unit, wanted.columns)
+        frames.append(files.read(plan, batch.instrument, now))
+    names = [file.name for file in wanted.files]
+    for date, frame in by_day(pl.concat(frames), dataset.time, batch.dates):
+        path = batch.stores.lake.path(dataset, batch.instrument.id, date, files.SOURCE)
+        yield Part(date, merge(batch.stores.lake.read([path]), frame), source=files.SOURCE, evidence={"files": names})

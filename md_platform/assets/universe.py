@@ -9,6 +9,7 @@ import polars as pl
 
 from md_platform.assets import cleaned, indicators, raw, resampled
 from md_platform.assets.archive import archive
+from md_platform.assets.batch import FileImport
 from md_platform.assets.checks import check_specs
 from md_platform.assets.materialise import Make, materialise
 from md_platform.assets.partitions import RANGED, WAITING, UniversePartitions, look_back, members
@@ -23,9 +24,14 @@ VENUES_POOL = "venues"
 
 
 class RawConfig(dg.Config):
-    """`files`: import these instead of asking the venue; paths of files that hold the run's instrument."""
+    """`files`: import these instead of asking the venue; paths of files that hold the run's instrument.
+
+    `time_unit` (s, ms, us, ns) and `columns` (ours to theirs) override what is detected in them.
+    """
 
     files: list[str] = []
+    time_unit: str | None = None
+    columns: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,8 @@ def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
             context: dg.AssetExecutionContext, config: RawConfig, stores: dg.ResourceParam[Stores]
         ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
             files = [Path(name) for name in config.files]
-            yield from materialise(context, stores, universe, dataset, made.make, made.inputs, files)
+            imported = FileImport(files, config.time_unit, config.columns or None) if files else None
+            yield from materialise(context, stores, universe, dataset, made.make, made.inputs, imported)
 
         return from_source
 

@@ -58,3 +58,19 @@ def expected_open_times(calendar: str, timeframe: Timeframe, date: dt.date) -> p
 def is_session(calendar: str, date: dt.date) -> bool:
     """Whether the calendar is open at any time of the UTC day `date`."""
     return bool(trading_periods(calendar, date))
+
+
+@cache
+def bars_per_year(calendar: str, timeframe: Timeframe) -> float | None:
+    """Bars of `timeframe` that trade in a year, for annualising; None for a calendar that never closes.
+
+    The exchange's regular session of an ordinary year counts: 252 days of New York, 252 × 390 minutes.
+    """
+    if calendar == ALWAYS_OPEN:
+        return None
+    sessions = _exchange(calendar).sessions_in_range("2023-01-01", "2023-12-31")
+    if timeframe in (Timeframe.D1, Timeframe.W1, Timeframe.MONTH1):
+        per_day = {Timeframe.D1: 1.0, Timeframe.W1: 1 / 5, Timeframe.MONTH1: 1 / 21}[timeframe]
+        return len(sessions) * per_day
+    counts = [len(expected_open_times(calendar, timeframe, session.date())) for session in sessions[:20]]
+    return len(sessions) * sum(counts) / len(counts)
