@@ -1,0 +1,48 @@
+"""`mdp`: arguments in, calls of the platform out. Commands stand in the modules beside; each has a tuple COMMANDS.
+
+Modules import what costs time inside of their commands: `mdp --help` stays instant.
+"""
+
+import json
+import sys
+from typing import NoReturn
+
+import typer
+
+from md_platform.cli import services
+from md_platform.errors import MdpError
+
+app = typer.Typer(
+    help="The market data platform on one machine. Settings come from the environment (MDP_...) and .env.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in services.COMMANDS:
+    app.command()(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 something failed, 2 the request is wrong, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments, prog_name="mdp")
+    except MdpError as error:
+        _report(error, as_json="--json" in arguments)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _report(error: MdpError, *, as_json: bool) -> None:
+    """One clear line on standard error, or one JSON object."""
+    from md_platform.telemetry import redact  # noqa: PLC0415 - structlog is slow to import
+
+    message = redact(str(error))
+    if as_json:
+        content = {"error": {"type": type(error).__name__, "message": message, "retryable": error.retryable}}
+        typer.echo(json.dumps(content), err=True)
+    else:
+        typer.echo(f"mdp: {message}", err=True)

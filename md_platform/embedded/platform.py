@@ -1,0 +1,239 @@
+"""Settings in, a running platform out: what `mdp up` starts, in which order, and until when.
+
+How one child is kept alive does not belong here (supervisor), nor what is printed (cli).
+"""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+import structlog
+
+from md_platform.embedded import dagster_services, postgres, valkey
+from md_platform.embedded.home import Home
+from md_platform.embedded.ports import LOOPBACK, answers, require_free
+from md_platform.embedded.processes import Service
+from md_platform.embedded.supervisor import Supervisor
+from md_platform.errors import MdpError, ServiceError, UnsupportedPython
+from md_platform.settings import Settings
+from md_platform.storage.migrate import migrate
+from md_platform.telemetry import redact
+from md_platform.venues import VENUES
+
+DEFINITIONS = dagster_services.LOCATION
+PYTHONS = ((3, 11), (3, 13))
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POSTGRES_SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a running platform are; the URLs carry passwords."""
+
+    database_url: str
+    redis_url: str
+    dagster_url: str
+    sandbox_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A platform that has just become ready."""
+
+    home: Home
+    settings: Settings
+    addresses: Addresses
+    seconds: float
+
+
+class _Stop(BaseException):
+    """Raised in the main thread by a signal; not an Exception, so that nothing on the way swallows it."""
+
+
+def up(
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] = lambda _line: None,
+    ready: Callable[[Running], None] = lambda _running: None,
+    first_load: Callable[[Running], None] | None = None,
+    definitions: str = DEFINITIONS,
+) -> None:
+    """Run the platform until SIGINT, SIGTERM or SIGHUP, then end every child and return.
+
+    `ready` is called once all parts answer; then `first_load` runs beside them in a thread of its own, and what it
+    raises is reported and stops nothing. ServiceError and its kin say what could not start and what to do about it.
+    """
+    began = time.monotonic()
+    require_python()
+    home = Home.at(settings.home)
+    home.prepare()
+    with (
+        home.lock(),
+        _signals(_once_is_enough(progress)),
+        Supervisor(home) as supervisor,
+        contextlib.suppress(_Stop),
+        _signals(_raise_stop),
+    ):
+        addresses = _start(home, settings, supervisor, progress, definitions)
+        running = Running(home, settings, addresses, time.monotonic() - began)
+        ready(running)
+        if first_load is not None:
+            threading.Thread(target=_reported, args=(first_load, running, progress), daemon=True).start()
+        supervisor.watch(until=lambda: False)
+
+
+def _start(
+    home: Home, settings: Settings, supervisor: Supervisor, progress: Callable[[str], None], definitions: str
+) -> Addresses:
+    """Start every part in order and wait until it can be used."""
+
+    def start(*services: Service) -> None:
+        since = time.monotonic()
+        supervisor.start(*services)
+        names = " and ".join(service.name for service in services)
+        progress(f"{names}: ready after {time.monotonic() - since:.1f} s")
+
+    require_free(settings.dagster_port, "Dagster's webserver", "MDP_DAGSTER_PORT")
+    if settings.uses_sandbox:
+        require_free(settings.sandbox_port, "the sandbox venue", "MDP_SANDBOX_PORT")
+
+    if (database_url := external_database_url(settings)) is None:
+        start(server := postgres.service(home))
+        database_url = server.address
+    for name in migrate(database_url):
+        progress(f"database: applied {name}")
+
+    if (redis_url := external_redis_url(settings)) is None:
+        start(server := valkey.service(home))
+        redis_url = server.address
+    elif not valkey.answers(redis_url):
+        raise ServiceError(
+            f"no Redis answers at {redact(redis_url)}: mend MDP_REDIS_URL, or unset it for the embedded one"
+        )
+
+    environment = child_environment(home, settings, database_url, redis_url)
+    sandbox_url = None
+    if settings.uses_sandbox:
+        venue = _sandbox(settings, environment)
+        sandbox_url = venue.address
+        start(venue)
+
+    start(dagster_services.code_server(home, environment, definitions))
+    webserver = dagster_services.webserver(home, environment, settings.dagster_port)
+    start(webserver, dagster_services.daemon(home, environment, webserver.address))
+
+    return Addresses(database_url, redis_url, webserver.address, sandbox_url)
+
+
+def child_environment(home: Home, settings: Settings, database_url: str, redis_url: str) -> dict[str, str]:
+    """What every process of the platform is told by its environment, beside what we were told ourselves."""
+    return {
+        "MDP_HOME": str(home.path),
+        "MDP_DATABASE_URL": database_url,
+        "MDP_DAGSTER_DATABASE_URL": _POSTGRES_SCHEME.sub("postgresql+psycopg2://", database_url),
+        "MDP_REDIS_URL": redis_url,
+        "MDP_INSTRUMENTS": ",".join(settings.instruments),
+        "MDP_DAGSTER_PORT": str(settings.dagster_port),
+        "MDP_SANDBOX_PORT": str(settings.sandbox_port),
+        "DAGSTER_HOME": str(home.dagster),
+        "DAGSTER_EVENT_BATCH_SIZE": "500",
+        "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
+        **_sandbox_urls(settings.sandbox_port),
+    }
+
+
+def external_database_url(settings: Settings) -> str | None:
+    """MDP_DATABASE_URL as libpq reads it (SQLAlchemy's driver names are dropped), or None."""
+    if settings.database_url is None:
+        return None
+    return _POSTGRES_SCHEME.sub("postgresql://", settings.database_url.get_secret_value())
+
+
+def external_redis_url(settings: Settings) -> str | None:
+    """MDP_REDIS_URL, or None."""
+    return settings.redis_url.get_secret_value() if settings.redis_url else None
+
+
+def database_url(settings: Settings) -> str:
+    """The platform's database, external or this home's own; ServiceError where that was never started."""
+    address = external_database_url(settings) or postgres.url(Home.at(settings.home), create=False)
+    if address is None:
+        raise ServiceError(
+            f"no database in {settings.home} yet: start the platform with `mdp up`, or set MDP_DATABASE_URL"
+        )
+    return address
+
+
+def require_python() -> None:
+    """Raise UnsupportedPython unless this interpreter is one that the platform is tested with."""
+    oldest, newest = PYTHONS
+    if not oldest <= sys.version_info[:2] <= newest:
+        raise UnsupportedPython(
+            f"Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))} is needed, "
+            f"was {'.'.join(map(str, sys.version_info[:3]))}: make the virtual environment with one of these"
+        )
+
+
+def _sandbox_urls(port: int) -> dict[str, str]:
+    """Where the sandbox's venues are when it is not on its usual port; what the environment says comes first."""
+    usual = f":{Settings.model_fields['sandbox_port'].default}/"
+    urls = {
+        f"MDP_VENUE_{spec.id.upper().replace('-', '_')}_REST_URL": spec.rest_url.replace(usual, f":{port}/")
+        for spec in VENUES
+        if spec.is_simulated and spec.rest_url and usual in spec.rest_url and usual != f":{port}/"
+    }
+    return {name: url for name, url in urls.items() if name not in os.environ}
+
+
+def _sandbox(settings: Settings, environment: dict[str, str]) -> Service:
+    return Service(
+        name="sandbox",
+        argv=(sys.executable, "-m", "md_platform.cli", "sandbox"),
+        probe=lambda: answers(settings.sandbox_port),
+        address=f"http://{LOOPBACK}:{settings.sandbox_port}",
+        environment=environment,
+    )
+
+
+def _reported(call: Callable[[Running], None], running: Running, progress: Callable[[str], None]) -> None:
+    try:
+        call(running)
+    except MdpError as error:
+        progress(f"first load: {redact(str(error))}")
+    except Exception:
+        log.exception("the first load failed; the platform runs on")
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have `handler` called for the signals that stop us, and restore what was there before."""
+    before = {
+        number: signal.signal(number, handler)
+        for number in _STOP_SIGNALS
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN  # nohup stays in force
+    }
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _raise_stop(_number: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _once_is_enough(progress: Callable[[str], None]) -> Callable[[int, FrameType | None], None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        progress(f"already stopping; `kill -9 {os.getpid()}` where that must not be waited for")
+
+    return handle
