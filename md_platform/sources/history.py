@@ -5,17 +5,21 @@ ccxt. Which one served is stamped on every row.
 """
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import polars as pl
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
-from md_platform.errors import InvalidFile, RateLimited, SourceError
+from md_platform.errors import InvalidFile, RateLimited, SourceError, UnknownInstrument, UnknownVenue
 from md_platform.settings import VenueUrls
+from md_platform.sources.bulk import BulkSource, folder_of
+from md_platform.sources.ccxt_source import CcxtSource, knows
 from md_platform.sources.fetch import Fetcher, Meter, RetryPolicy, utc_now
 from md_platform.sources.rest import RestSource, Source
 from md_platform.venues import venue_named
@@ -58,53 +62,111 @@ class HistorySources:
         self._cache = cache
         self._clock = clock
         self._retry = retry or RetryPolicy()
-        self._rest: dict[str, RestSource] = {}
+        self._lock = threading.Lock()
+        self._made_sources: dict[str, Source] = {}
 
     def instruments(self, venue: str) -> list[Instrument]:
-        """Every instrument of `venue`, empty for `file`; UnknownVenue, SourceError."""
-        if venue_named(venue).history is None:
+        """Every instrument of `venue` that an id can name, none for `file`; UnknownVenue, SourceError."""
+        spec = self._spec(venue)
+        if spec is not None and spec.history is None:
             return []
-        return self._rest_source(venue_named(venue)).instruments(Meter())
+        source = self._ccxt_source(venue) if spec is None else self._rest_source(spec)
+        return [instrument for instrument in source.instruments(Meter()) if _has_id(instrument)]
 
     def bars(self, instrument: Instrument, interval: Interval) -> Fetched:
         """1m bars of `interval`, which may end in a bar that still runs; SourceError when every source failed."""
-        return self._first(self._sources(instrument.venue, interval), lambda s, m: s.bars(instrument, interval, m))
+        sources = self._sources(instrument.venue, interval, "bars")
+        return _first(sources, lambda source, meter: source.bars(instrument, interval, meter))
 
     def trades(self, instrument: Instrument, interval: Interval) -> Fetched:
         """Trades of `interval`; SourceError when every source failed."""
-        return self._first(self._sources(instrument.venue, interval), lambda s, m: s.trades(instrument, interval, m))
+        sources = self._sources(instrument.venue, interval, "trades")
+        return _first(sources, lambda source, meter: source.trades(instrument, interval, meter))
 
-    def _sources(self, venue: str, _interval: Interval) -> list[Source]:
-        return [self._rest_source(venue_named(venue))]
+    def _sources(self, venue: str, interval: Interval, kind: Literal["bars", "trades"]) -> list[Source]:
+        spec, urls = self._spec(venue), self._urls.get(venue, VenueUrls())
+        if spec is None:
+            return [self._ccxt_source(venue)]
+        sources: list[Source] = []
+        if spec.bulk_url is not None and urls.bulk is not None and interval.end <= self._clock():
+            sources.append(self._bulk_source(spec, urls.bulk))
+        sources.append(self._rest_source(spec))
+        is_complete = kind == "trades" or spec.bars_back is None
+        if spec.ccxt is not None and urls.rest is None and is_complete:
+            sources.append(self._ccxt_source(spec.ccxt))
+        return sources
 
-    def _rest_source(self, spec: VenueSpec) -> RestSource:
-        if spec.id not in self._rest:
+    def _spec(self, venue: str) -> VenueSpec | None:
+        """The venue in the registry, None where ccxt serves it; UnknownVenue where neither knows it."""
+        try:
+            return venue_named(venue)
+        except UnknownVenue as error:
+            if knows(venue):
+                return None
+            raise UnknownVenue(f"{error}; nor does ccxt know it") from None
+
+    def _rest_source(self, spec: VenueSpec) -> Source:
+        def make() -> Source:
             url = self._urls.get(spec.id, VenueUrls()).rest
             fetcher = Fetcher(spec, url, clock=self._clock, retry=self._retry)
-            self._rest[spec.id] = RestSource(fetcher, source_name(spec.id, spec, url), self._cache)
-        return self._rest[spec.id]
+            is_own = spec.is_simulated or url is None or url == spec.rest_url
+            return RestSource(fetcher, spec.id if url is None or is_own else stamped(spec.id, url), self._cache)
 
-    def _first(self, sources: list[Source], ask: Callable[[Source, Meter], pl.DataFrame]) -> Fetched:
-        meter = Meter()
-        attempts: list[Attempt] = []
-        last: SourceError | InvalidFile | None = None
-        for source in sources:
-            try:
-                frame = ask(source, meter)
-            except (SourceError, InvalidFile) as error:
-                last = error
-                attempts.append(Attempt(source.name, str(error)))
-                continue
-            attempts.append(Attempt(source.name))
-            return Fetched(frame, source.name, tuple(attempts), meter.requests, meter.bytes)
-        raise _all_failed(attempts, last)
+        return self._made(spec.id, make)
+
+    def _bulk_source(self, spec: VenueSpec, url: str) -> Source:
+        def make() -> Source:
+            name = f"{spec.id}-bulk"
+            own = folder_of(url) is not None or url == spec.bulk_url
+            name = name if own else stamped(name, url)
+            return BulkSource(name, url, self._cache, clock=self._clock, retry=self._retry)
+
+        return self._made(f"{spec.id}-bulk", make)
+
+    def _ccxt_source(self, exchange: str) -> Source:
+        url = self._urls.get(exchange, VenueUrls()).rest
+
+        def make() -> Source:
+            name = f"ccxt-{exchange}"
+            name = name if url is None else stamped(name, url)
+            return CcxtSource(exchange, name, self._cache, url, clock=self._clock, retry=self._retry)
+
+        return self._made(f"ccxt-{exchange}", make)
+
+    def _made(self, name: str, make: Callable[[], Source]) -> Source:
+        """One object a source, so that all callers share its rate limit."""
+        with self._lock:
+            if name not in self._made_sources:
+                self._made_sources[name] = make()
+            return self._made_sources[name]
 
 
-def source_name(base: str, spec: VenueSpec, url: str | None) -> str:
-    """`base`, or `base@host:port` where `url` replaces the venue's own address: another host is never the venue."""
-    if url is None or spec.is_simulated or url.rstrip("/") == spec.rest_url:
-        return base
-    return f"{base}@{urlsplit(url).netloc}"
+def stamped(name: str, url: str) -> str:
+    """`name@host:port`: rows from another address than the venue's own never pass for the venue's."""
+    return f"{name}@{urlsplit(url).netloc}"
+
+
+def _has_id(instrument: Instrument) -> bool:
+    try:
+        return Instrument.parse(instrument.id, native=instrument.native) == instrument
+    except UnknownInstrument:
+        return False
+
+
+def _first(sources: list[Source], ask: Callable[[Source, Meter], pl.DataFrame]) -> Fetched:
+    meter = Meter()
+    attempts: list[Attempt] = []
+    last: SourceError | InvalidFile | None = None
+    for source in sources:
+        try:
+            frame = ask(source, meter)
+        except (SourceError, InvalidFile) as error:
+            last = error
+            attempts.append(Attempt(source.name, str(error)))
+            continue
+        attempts.append(Attempt(source.name))
+        return Fetched(frame, source.name, tuple(attempts), meter.requests, meter.bytes)
+    raise _all_failed(attempts, last)
 
 
 def _all_failed(attempts: list[Attempt], last: SourceError | InvalidFile | None) -> SourceError:

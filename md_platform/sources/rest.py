@@ -1,7 +1,8 @@
 """History of one venue over its REST API: an instrument and an interval in, one frame of the raw schema out."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -60,32 +61,13 @@ class RestSource:
 
     def trades(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
         """Trades of `interval`; what an interrupted download left in the spool is not asked again."""
-        spools: list[PageSpool] = []
-        frames: list[pl.DataFrame] = []
-        for day in days_of(interval):
-            query = self._query(instrument, day, Timeframe.M1, meter)
-            is_over = day.end <= self._fetcher.clock()
-            spool = PageSpool.of(self._cache, self.name, query.instrument.native, _label(day)) if is_over else None
-            pages = self._spooled(query, spool, meter) if spool else self._trade_pages(query, None, meter)
-            frames.append(joined((page.frame for page in pages), RAW_TRADES, day))
-            if spool:
-                spools.append(spool)
-        for spool in spools:
-            spool.remove()
-        return pl.concat(frames)
+        instrument = self._query(instrument, interval, Timeframe.M1, meter).instrument
 
-    def _spooled(self, query: Query, spool: PageSpool, meter: Meter) -> Iterator[Page]:
-        last: Page | None = None
-        number = 0
-        for number, page in enumerate(spool.pages(), start=1):  # noqa: B007 - how many there were is what is asked
-            last = page
-            yield page
-        if last is not None and last.following is None:
-            return
-        for page in self._trade_pages(query, last, meter):
-            spool.add(number, page)
-            number += 1
-            yield page
+        def day_pages(day: Interval, after: Page | None) -> Iterator[Page]:
+            return self._trade_pages(self._query(instrument, day, Timeframe.M1, meter), after, meter)
+
+        root = PageSpool.of(self._cache, self.name, instrument.native).folder
+        return spooled_days(root, interval, self._fetcher.clock(), day_pages)
 
     def _trade_pages(self, query: Query, after: Page | None, meter: Meter) -> Iterator[Page]:
         history = self._fetcher.history
@@ -108,6 +90,27 @@ class RestSource:
             raise SourceRejected(
                 f"{spec.id} serves only the last {spec.bars_back} {timeframe} bars, from {oldest:%Y-%m-%dT%H:%M} on"
             )
+
+
+def spooled_days(
+    root: Path, interval: Interval, now: dt.datetime, pages: Callable[[Interval, Page | None], Iterator[Page]]
+) -> pl.DataFrame:
+    """Trades of `interval` from `pages` of each of its days, after the last page known.
+
+    The pages of days that are over are spooled below `root` until the whole interval is there.
+    """
+    spools: list[PageSpool] = []
+    frames: list[pl.DataFrame] = []
+    for day in days_of(interval):
+        if day.end <= now:
+            spools.append(PageSpool.of(root, _label(day)))
+            found = spools[-1].resumed(partial(pages, day))
+        else:
+            found = pages(day, None)
+        frames.append(joined((page.frame for page in found), RAW_TRADES, day))
+    for spool in spools:
+        spool.remove()
+    return pl.concat(frames)
 
 
 def days_of(interval: Interval) -> list[Interval]:

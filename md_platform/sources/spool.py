@@ -7,7 +7,7 @@ folder is removed when the download is complete. What is complete belongs in the
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,26 @@ class PageSpool:
     @classmethod
     def of(cls, root: Path, *parts: str) -> "PageSpool":
         """Spool in `root`/part/part/..., whatever characters the parts hold."""
-        return cls(root.joinpath(*("".join(c if c.isalnum() or c in _SAFE else "_" for c in part) for part in parts)))
+        return cls(root.joinpath(*map(cls.safe, parts)))
+
+    @staticmethod
+    def safe(name: str) -> str:
+        """`name` as one part of a path."""
+        return "".join(c if c.isalnum() or c in _SAFE else "_" for c in name)
+
+    def resumed(self, more: Callable[[Page | None], Iterator[Page]]) -> Iterator[Page]:
+        """The pages already here, then those that `more` yields after the last one, each kept before it is given."""
+        last: Page | None = None
+        number = 0
+        for page in self.pages():
+            number, last = number + 1, page
+            yield page
+        if last is not None and last.following is None:
+            return
+        for page in more(last):
+            self.add(number, page)
+            number += 1
+            yield page
 
     def pages(self) -> Iterator[Page]:
         """The pages already here, in order, up to the first that is missing or cannot be read."""

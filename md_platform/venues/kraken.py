@@ -161,7 +161,7 @@ SANDBOX = replace(
     id="sandbox-kraken",
     title="Sandbox speaking Kraken's protocol",
     rest_url="http://127.0.0.1:8090/kraken",
-    rate_limit=RateLimit(weight=50, window_s=1),
+    rate_limit=RateLimit(weight=55, window_s=60),  # the sandbox lets 60 through at once
     ccxt=None,
     is_simulated=True,
 )
