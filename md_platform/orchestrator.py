@@ -1,4 +1,7 @@
-"""The one client of Dagster's GraphQL: partitions to register and ranges to run in, run states out. No dagster import."""
+"""The one client of Dagster's GraphQL: partitions to register and ranges to run in, run states out.
+
+Dagster itself is not imported here, so that the CLI and the API do not pay for it.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +42,9 @@ class Orchestrator:
     def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Data of a GraphQL `document`; MdpError with Dagster's own message where it refuses."""
         try:
-            answer = self._client.post(f"{self.url}/graphql", json={"query": document, "variables": dict(variables or {})})
+            answer = self._client.post(
+                f"{self.url}/graphql", json={"query": document, "variables": dict(variables or {})}
+            )
             answer.raise_for_status()
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
@@ -81,6 +86,7 @@ class Orchestrator:
                     **_LOCATION,
                     "pipelineName": "__ASSET_JOB",
                     "assetSelection": [{"path": [universe, name]} for name in assets],
+                    "assetCheckSelection": [],  # checks that the assets yield themselves run all the same
                 },
                 "runConfigData": dict(config or {}),
                 "mode": "default",
@@ -135,19 +141,22 @@ query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { __typename
 _ADD_PARTITION = """
 mutation($universe: String!, $key: String!, $location: RepositorySelector!) {
   addDynamicPartition(partitionsDefName: $universe, partitionKey: $key, repositorySelector: $location) { __typename
-    ... on UnauthorizedError { message } ... on PythonError { message } ... on DuplicateDynamicPartitionError { partitionName } } }
+    ... on UnauthorizedError { message } ... on PythonError { message }
+    ... on DuplicateDynamicPartitionError { partitionName } } }
 """
 _LAUNCH = """
 mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } ... on UnauthorizedError { message }
   ... on PipelineNotFoundError { message } ... on RunConfigValidationInvalid { errors { message } }
-  ... on InvalidSubsetError { message } ... on PresetNotFoundError { message } ... on ConflictingExecutionParamsError { message }
+  ... on InvalidSubsetError { message } ... on PresetNotFoundError { message }
+  ... on ConflictingExecutionParamsError { message }
   ... on NoModeProvidedError { message } ... on RunConflict { message } ... on InvalidStepError { invalidStepKey }
   ... on InvalidOutputError { invalidOutputName } } }
 """
 _RUN = """
 query($id: ID!) { runOrError(runId: $id) { __typename
-  ... on Run { status stepKeysToExecute stepStats { status } } ... on PythonError { message } ... on RunNotFoundError { message } } }
+  ... on Run { status stepKeysToExecute stepStats { status } }
+  ... on PythonError { message } ... on RunNotFoundError { message } } }
 """
 _TERMINATE = """
 mutation($id: String!) { terminateRun(runId: $id) { __typename } }

@@ -7,19 +7,20 @@ from dataclasses import replace
 
 import dagster as dg
 
-from md_platform.assets.materialise import attach_metadata, partition_keys
+from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.stores import Stores
 from md_platform.catalog.ledger import PartitionRecord
+from md_platform.catalog.ranges import blocks
 from md_platform.domain.intervals import DAY
 from md_platform.domain.schemas import Dataset
 from md_platform.storage.archive import Days
 
 _ROWS_PER_COMMIT = 4_000_000  # bounds a run's memory to some 2 GiB of indicator columns
 
-Key = tuple[str, dt.date]
 
-
-def archive(context: dg.AssetExecutionContext, stores: Stores, dataset: Dataset) -> Iterator[dg.MaterializeResult]:
+def archive(
+    context: dg.AssetExecutionContext, stores: Stores, dataset: Dataset
+) -> Iterator[dg.MaterializeResult[None]]:
     """Replace in the Delta table of `dataset` every partition whose stored file differs from what was archived."""
     keys = [(instrument, date) for instrument, dates in partition_keys(context).items() for date in dates]
     name = f"archive_{dataset.name}"
@@ -31,7 +32,9 @@ def archive(context: dg.AssetExecutionContext, stores: Stores, dataset: Dataset)
         now, before = stored.get(key), archived.get(key)
         if now is None or now.status in ("failed", "pending"):
             reason = f"{dataset.name} is {now.status if now else 'not made yet'}"
-            records[key] = PartitionRecord(name, *key, status="pending", evidence={"reason": reason}, run_id=context.run_id)
+            records[key] = PartitionRecord(
+                name, *key, status="pending", evidence={"reason": reason}, run_id=context.run_id
+            )
         elif not _is_archived(now, before, newest):
             changed.append(key)
     for commit in _commits(changed, stored):
@@ -46,7 +49,11 @@ def archive(context: dg.AssetExecutionContext, stores: Stores, dataset: Dataset)
     stores.ledger.record(list(records.values()))
     attach_metadata(context, records)
     yield dg.MaterializeResult(
-        metadata={"partitions_committed": len(changed), "partitions_unchanged": len(keys) - len(records), "version": newest}
+        metadata={
+            "partitions_committed": len(changed),
+            "partitions_unchanged": len(keys) - len(records),
+            "version": newest,
+        }
     )
 
 
@@ -82,11 +89,7 @@ def _rectangles(keys: Iterable[Key]) -> Iterator[Days]:
     for instrument, date in keys:
         days.setdefault(instrument, []).append(date)
     for instrument, dates in days.items():
-        start = previous = min(dates)
-        for date in [*sorted(dates)[1:], None]:
-            if date is None or date != previous + DAY:
-                spans.setdefault((start, previous), []).append(instrument)
-                start = date or start
-            previous = date or previous
+        for span in blocks(dates):
+            spans.setdefault(span, []).append(instrument)
     for (first, last), instruments in spans.items():
         yield Days(tuple(instruments), first, last)

@@ -26,7 +26,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class FileImport:
-    """Files to take raw rows from instead of the venue. `time_unit` and `columns` (ours to theirs) override detection."""
+    """Files whose rows to take, not the venue's. `time_unit` and `columns` (ours to theirs) override detection."""
 
     files: Sequence[Path]
     time_unit: str | None = None

@@ -7,7 +7,7 @@ import polars as pl
 
 from md_platform.assets.batch import Batch, Part, by_day
 from md_platform.domain.bars import bars_from_trades
-from md_platform.domain.calendars import expected_open_times
+from md_platform.domain.calendars import trading_periods
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_TRADES, RAW_BARS, RAW_TRADES, TRADE_BARS, Dataset
 from md_platform.transforms.cleaned import Cleaned, choose_source, clean_bars, clean_trades
@@ -52,7 +52,10 @@ def _no_rejects(kept: pl.DataFrame) -> pl.DataFrame:
 
 def expected_minutes(batch: Batch, date: dt.date) -> int:
     """How many 1m bars the universe's calendar wants of `date`."""
-    return len(expected_open_times(batch.universe.calendar, Timeframe.M1, date))
+    return sum(
+        int((period.end - period.start).total_seconds() // 60)
+        for period in trading_periods(batch.universe.calendar, date)
+    )
 
 
 def _by_source(

@@ -21,7 +21,7 @@ def operations(partitions: list[UniversePartitions], settings: Settings) -> dg.D
             *(schedules.freshness_schedule(check, each) for each, check in checks.items()),
         ],
         sensors=[
-            sensors.failure_sensor(webhook and webhook.get_secret_value()),
+            sensors.failure_sensor(webhook.get_secret_value() if webhook else None),
             *(sensors.instruments_sensor(each, universes, settings.instruments) for each in partitions),
             *(sensors.imports_sensor(each, settings.imports) for each in partitions),
             *(sensors.periods_sensor(each) for each in partitions),

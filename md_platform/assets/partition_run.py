@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from dagster._core.execution.context.metadata_logging import (
+    AssetMetadataHandle,
+    OutputMetadataAccumulator,
+    OutputMetadataHandle,
+)
 
 from md_platform.assets.partitions import DATE, SYMBOL
 from md_platform.catalog.ledger import PartitionRecord
@@ -35,7 +39,7 @@ def attach_metadata(
     `context.add_asset_metadata(…, partition_key=…)` does the same for one partition, but enumerates all partitions of
     the run on every call: 1,500 partitions would take longer to describe than to make. So its accumulator is set once.
     """
-    handles = {
+    handles: dict[OutputMetadataHandle | AssetMetadataHandle, Mapping[str, Any]] = {
         AssetMetadataHandle(
             asset_key=context.asset_key, partition_key=dg.MultiPartitionKey({SYMBOL: key[0], DATE: key[1].isoformat()})
         ): {**_metadata(record), **(more or {}).get(key, {})}

@@ -67,7 +67,9 @@ def same_instrument(dates: dg.PartitionMapping) -> dg.MultiPartitionMapping:
 
 def look_back(days: int) -> dg.MultiPartitionMapping:
     """Each day depends on itself and the `days` days before it, as far as they exist."""
-    return same_instrument(dg.TimeWindowPartitionMapping(start_offset=-days, allow_nonexistent_upstream_partitions=True))
+    return same_instrument(
+        dg.TimeWindowPartitionMapping(start_offset=-days, allow_nonexistent_upstream_partitions=True)
+    )
 
 
 def members() -> dg.MultiPartitionMapping:

@@ -8,7 +8,19 @@ import polars as pl
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _POINTS = 48
 _ROWS = 3
-_SHOWN = ("timeframe", "open_time", "ts_event", "open", "high", "low", "close", "volume", "price", "size", "trade_count")
+_SHOWN = (
+    "timeframe",
+    "open_time",
+    "ts_event",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "price",
+    "size",
+    "trade_count",
+)
 
 
 def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
@@ -16,7 +28,11 @@ def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     shown = frame.select([name for name in _SHOWN if name in frame.columns] or frame.columns[:8])
     rows = shown if frame.height <= 2 * _ROWS else pl.concat([shown.head(_ROWS), shown.tail(_ROWS)])
     with pl.Config(
-        tbl_formatting="MARKDOWN", tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=-1, tbl_cols=-1
+        tbl_formatting="MARKDOWN",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_rows=-1,
+        tbl_cols=-1,
     ):
         table = str(rows)
     prices = next((frame[name] for name in ("close", "price") if name in frame.columns), None)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from md_platform.assets.batch import Batch, Part, by_day
+from md_platform.assets.batch import Batch, FileImport, Part, by_day
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
 from md_platform.errors import SourceError
 from md_platform.sources import files
+from md_platform.sources.file_columns import Kind
 from md_platform.sources.history import Fetched
 from md_platform.transforms.revisions import merge_bars, merge_trades
 
@@ -30,7 +31,7 @@ def raw_trades(batch: Batch) -> Iterator[Part]:
 
 def _raw(batch: Batch, dataset: Dataset, fetch: Fetch, merge: Merge) -> Iterator[Part]:
     if batch.imported is not None:
-        return _imported(batch, dataset, merge)
+        return _imported(batch, batch.imported, dataset, merge)
     return (_fetched(batch, dataset, date, fetch, merge) for date in batch.dates)
 
 
@@ -50,10 +51,8 @@ def _fetched(batch: Batch, dataset: Dataset, date: dt.date, fetch: Fetch, merge:
     return Part(date, merge(lake.read([path]), fetched.frame), source=fetched.source, evidence=evidence)
 
 
-def _imported(batch: Batch, dataset: Dataset, merge: Merge) -> Iterator[Part]:
-    wanted = batch.imported
-    assert wanted is not None
-    kind = "bars" if dataset is RAW_BARS else "trades"
+def _imported(batch: Batch, wanted: FileImport, dataset: Dataset, merge: Merge) -> Iterator[Part]:
+    kind: Kind = "bars" if dataset is RAW_BARS else "trades"
     now = dt.datetime.now(dt.UTC)
     frames = []
     for file in wanted.files:

@@ -52,5 +52,3 @@ def _periods(batch: Batch, timeframe: Timeframe) -> Iterator[Part]:
 def period_start(timeframe: Timeframe, date: dt.date) -> dt.date:
     """First day of the week or month that holds `date`."""
     return timeframe.open_time(Interval.day(date).start).date()
-
-

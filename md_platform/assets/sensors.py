@@ -83,10 +83,13 @@ def _import_requests(
     try:
         plan = understand(file, Instrument.parse(instrument))
     except MdpError as error:
-        context.log.error("%s is not imported: %s", file, error)
+        context.log.warning("%s is not imported: %s", file, error)
         return
     raw = IMPORT_ASSETS[plan.kind]
-    names = [raw, *(name for name in assets_up_to("archive", trades=plan.kind == "trades") if not name.startswith("raw"))]
+    names = [
+        raw,
+        *(name for name in assets_up_to("archive", trades=plan.kind == "trades") if not name.startswith("raw")),
+    ]
     for first, last in blocks(plan.days):
         yield dg.RunRequest(
             run_key=f"{file}|{stamp}|{first}",

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from md_platform.assets import cleaned, indicators, raw, resampled
 from md_platform.assets.archive import archive
@@ -29,9 +31,9 @@ class RawConfig(dg.Config):
     `time_unit` (s, ms, us, ns) and `columns` (ours to theirs) override what is detected in them.
     """
 
-    files: list[str] = []
+    files: list[str] = Field(default_factory=list)
     time_unit: str | None = None
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,38 +70,36 @@ def universe_assets(partitions: UniversePartitions, chain: Sequence[Made] = CHAI
 def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
     universe, dataset = partitions.universe, made.dataset
     days = indicators.look_back_days(universe.calendar) if made.looks_back else 0
-    settings = {
-        "key": [universe.name, dataset.name],
-        "partitions_def": getattr(partitions, made.partitions),
-        "deps": [_dep(universe.name, upstream, made, days) for upstream in made.inputs],
-        "backfill_policy": WAITING if made.looks_back or made.partitions != "daily" else RANGED,
-        "check_specs": check_specs(universe.name, dataset),
-        "group_name": f"{universe.name}_{dataset.layer}",
-        "description": f"{dataset.meaning[0].upper()}{dataset.meaning[1:]}. {made.make.__doc__}",
-        "metadata": {"dagster/column_schema": _column_schema(dataset)},
-        "kinds": {"polars", "parquet"},
-        "owners": OWNERS,
-        "pool": VENUES_POOL if dataset.by_source else None,
-    }
+    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        key=[universe.name, dataset.name],
+        partitions_def=getattr(partitions, made.partitions),
+        deps=[_dep(universe.name, upstream, made, days) for upstream in made.inputs],
+        backfill_policy=WAITING if made.looks_back or made.partitions != "daily" else RANGED,
+        check_specs=check_specs(universe.name, dataset),
+        group_name=f"{universe.name}_{dataset.layer}",
+        description=f"{dataset.meaning[0].upper()}{dataset.meaning[1:]}. {made.make.__doc__}",
+        metadata={"dagster/column_schema": _column_schema(dataset)},
+        kinds={"polars", "parquet"},
+        owners=OWNERS,
+        pool=VENUES_POOL if dataset.by_source else None,
+    )
     if dataset.by_source:
 
-        @dg.asset(**settings)
         def from_source(
             context: dg.AssetExecutionContext, config: RawConfig, stores: dg.ResourceParam[Stores]
-        ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
             files = [Path(name) for name in config.files]
             imported = FileImport(files, config.time_unit, config.columns or None) if files else None
             yield from materialise(context, stores, universe, dataset, made.make, made.inputs, imported)
 
-        return from_source
+        return decorate(from_source)
 
-    @dg.asset(**settings)
     def from_layer(
         context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]
-    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         yield from materialise(context, stores, universe, dataset, made.make, made.inputs)
 
-    return from_layer
+    return decorate(from_layer)
 
 
 def _dep(universe: str, upstream: Dataset, made: Made, days: int) -> dg.AssetDep:
@@ -123,7 +123,7 @@ def _archive(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
     )
     def archived(
         context: dg.AssetExecutionContext, stores: dg.ResourceParam[Stores]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         yield from archive(context, stores, dataset)
 
     return archived

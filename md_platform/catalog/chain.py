@@ -1,4 +1,4 @@
-"""The chain of datasets by name: which assets a stage adds. Known to the CLI, the orchestrator and the Dagster layer."""
+"""The chain of datasets by name: which assets a stage adds. For the CLI, the orchestrator and the Dagster layer."""
 
 from md_platform.errors import InvalidSetting
 

@@ -58,7 +58,7 @@ _FRAME_SCHEMA = pl.Schema(
 
 
 class Ledger:
-    """The ledger in the database at `url`. Every call is one short transaction; StorageError where it is unreachable."""
+    """The ledger in the database at `url`. A call is one short transaction; StorageError where it is unreachable."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -158,7 +158,8 @@ ON CONFLICT (dataset, instrument, date) DO UPDATE SET
 """  # noqa: S608 - names of our own columns
 
 _SELECT = """
-SELECT dataset, instrument, date, status, rows, bytes, first_time, last_time, source, sha256, score, evidence::text, run_id
+SELECT dataset, instrument, date, status, rows, bytes, first_time, last_time, source, sha256, score,
+       evidence::text, run_id
 FROM md.partition_status
 WHERE (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
   AND (%(instruments)s::text[] IS NULL OR instrument = ANY (%(instruments)s))

@@ -116,7 +116,8 @@ class Archive:
             return None
         last_month = ((now or dt.datetime.now(dt.UTC)).replace(day=1) - DAY).strftime("%Y-%m")
         compacted = opened.optimize.compact(writer_properties=_WRITER)
-        ordered = opened.optimize.z_order([time], partition_filters=[("month", "=", last_month)], writer_properties=_WRITER)
+        finished = [("month", "=", last_month)]
+        ordered = opened.optimize.z_order([time], partition_filters=finished, writer_properties=_WRITER)
         vacuumed = opened.vacuum(dry_run=False)
         return {
             "files_added": compacted["numFilesAdded"] + ordered["numFilesAdded"],

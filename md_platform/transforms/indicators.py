@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 import polars as pl
 
 from md_platform.domain.indicators import IndicatorSpec, Ohlcv, compute_day
-from md_platform.domain.intervals import DAY, INTRADAY_ROLL_UPS, Interval, Timeframe
+from md_platform.domain.intervals import INTRADAY_ROLL_UPS, Interval, Timeframe
 from md_platform.domain.schemas import INSTANT
 
 INDICATOR_TIMEFRAMES = (Timeframe.M1, *INTRADAY_ROLL_UPS)
@@ -22,26 +23,27 @@ def indicator_values(
     `bars` holds each timeframe's bars of the dates and of `memory_days` before the first. Rows are ordered as
     `bars` is, then by open_time; NaN while an indicator warms up.
     """
+    times: list[np.ndarray] = []
+    labels: list[str] = []
+    lengths: list[int] = []
+    columns: dict[str, list[np.ndarray]] = {}
     for date in dates:
-        start_us, end_us = (int(t.timestamp()) * 1_000_000 for t in (Interval.day(date).start, Interval.day(date + DAY).start))
-        opens: list[np.ndarray] = []
-        columns: dict[str, list[np.ndarray]] = {}
-        names: list[str] = []
+        start_us, end_us = (int(moment.timestamp()) * 1_000_000 for moment in astuple(Interval.day(date)))
+        before = len(labels)
         for timeframe, window in bars.items():
             first, end = np.searchsorted(window.open_time, (start_us, end_us))
-            opens.append(window.open_time[first:end])
-            names += [timeframe.value] * int(end - first)
-            for name, values in compute_day(specs, window, start_us).items():
-                columns.setdefault(name, []).append(values)
-        yield (
-            date,
-            pl.DataFrame(
-                {
-                    "instrument": pl.repeat(instrument, len(names), eager=True),
-                    "timeframe": names,
-                    "open_time": pl.Series(np.concatenate(opens), dtype=pl.Int64).cast(INSTANT),
-                    **{name: np.concatenate(parts) for name, parts in columns.items()},
-                },
-                schema_overrides={"timeframe": pl.String},
-            ),
-        )
+            times.append(window.open_time[first:end])
+            labels += [timeframe.value] * int(end - first)
+            for name, column in compute_day(specs, window, start_us).items():
+                columns.setdefault(name, []).append(column)
+        lengths.append(len(labels) - before)
+    values = pl.DataFrame(
+        {
+            "instrument": pl.Series([instrument], dtype=pl.String).new_from_index(0, len(labels)),
+            "timeframe": pl.Series(labels, dtype=pl.String),
+            "open_time": pl.Series(np.concatenate(times), dtype=pl.Int64).cast(INSTANT),
+            **{name: np.concatenate(parts) for name, parts in columns.items()},
+        }
+    )
+    for date, offset, length in zip(dates, np.cumsum([0, *lengths]), lengths, strict=False):
+        yield date, values.slice(int(offset), length)
