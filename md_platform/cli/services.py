@@ -4,6 +4,7 @@
 # ruff: noqa: PLC0415
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +49,10 @@ def doctor(as_json: Json = False) -> None:  # noqa: FBT002 - typer's flag
         raise typer.Exit(1)
 
 
-def sandbox() -> None:
+def sandbox(
+    faults: Annotated[Path | None, typer.Option(help="JSON file of faults to commit.")] = None,
+    speed: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.001)] = 1.0,
+) -> None:
     """Run the sandbox venue alone, until Ctrl-C."""
     from md_platform.sandbox.server import SandboxConfig, run
     from md_platform.settings import load_settings
@@ -56,7 +60,7 @@ def sandbox() -> None:
 
     configure_logging()
     settings = load_settings()
-    run(SandboxConfig(port=settings.sandbox_port, seed=settings.sandbox_seed))
+    run(SandboxConfig(port=settings.sandbox_port, seed=settings.sandbox_seed, faults=faults, speed=speed))
 
 
 def migrate(as_json: Json = False) -> None:  # noqa: FBT002 - typer's flag

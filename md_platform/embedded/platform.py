@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
+import httpx
 import structlog
 
 from md_platform.embedded import dagster_services, postgres, valkey
 from md_platform.embedded.home import Home
-from md_platform.embedded.ports import LOOPBACK, answers, require_free
+from md_platform.embedded.ports import LOOPBACK, require_free
 from md_platform.embedded.processes import Service
 from md_platform.embedded.supervisor import Supervisor
 from md_platform.errors import MdpError, ServiceError, UnsupportedPython
@@ -195,13 +196,22 @@ def _sandbox_urls(port: int) -> dict[str, str]:
 
 
 def _sandbox(settings: Settings, environment: dict[str, str]) -> Service:
+    address = f"http://{LOOPBACK}:{settings.sandbox_port}"
+
     return Service(
         name="sandbox",
         argv=(sys.executable, "-m", "md_platform.cli", "sandbox"),
-        probe=lambda: answers(settings.sandbox_port),
-        address=f"http://{LOOPBACK}:{settings.sandbox_port}",
+        probe=lambda: _is_healthy(address),
+        address=address,
         environment=environment,
     )
+
+
+def _is_healthy(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/healthz", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def _reported(call: Callable[[Running], None], running: Running, progress: Callable[[str], None]) -> None:

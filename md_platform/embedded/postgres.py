@@ -22,7 +22,7 @@ import structlog
 
 from md_platform.embedded.home import Home
 from md_platform.embedded.ports import LOOPBACK, free_port
-from md_platform.embedded.processes import Account, Service, dropped_to
+from md_platform.embedded.processes import Account, Service, dropped_to, end
 from md_platform.errors import ServiceError
 from md_platform.storage.lake import storage_errors
 
@@ -71,6 +71,7 @@ def service(home: Home, *, durable: bool = True) -> Service:
     account = unprivileged(home)
     binaries = _reachable_binaries(account)
     cluster = _cluster(home, account, binaries)
+    _end_server_of(cluster)
     _drop_stale_pid_file(cluster)
     port = free_port(home.recall("postgres_port"))
     home.remember("postgres_port", port)
@@ -98,12 +99,6 @@ def answers(address: str) -> bool:
             return connection.execute("SELECT 1").fetchone() == (1,)
     except psycopg.Error:
         return False
-
-
-def running_server(home: Home) -> psutil.Process | None:
-    """The server on this home's cluster by its own pid file, whoever started it."""
-    place = home.recall("postgres_folder")
-    return _server_of(Path(place) / "data") if place else None
 
 
 def unprivileged(home: Home) -> Account | None:
@@ -240,13 +235,14 @@ def _require_same_version(cluster: Path) -> None:
         )
 
 
-def _server_of(cluster: Path) -> psutil.Process | None:
+def _end_server_of(cluster: Path) -> None:
+    """End the server that runs on `cluster`, if any: whoever owns the home knows that it is left over."""
     with contextlib.suppress(OSError, ValueError, IndexError, psutil.Error):
         lines = (cluster / "postmaster.pid").read_text().splitlines()
-        process = psutil.Process(int(lines[0]))
-        if process.name().startswith("postgres") and Path(lines[1]) == cluster:
-            return process
-    return None
+        server = psutil.Process(int(lines[0]))
+        if server.name().startswith("postgres") and Path(lines[1]) == cluster:
+            log.warning("ended the server that was left on the cluster", pid=server.pid, folder=str(cluster))
+            end(server, signal.SIGINT, timeout_s=30)
 
 
 def _drop_stale_pid_file(cluster: Path) -> None:

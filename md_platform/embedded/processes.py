@@ -5,6 +5,7 @@ What to run and in what order does not belong here.
 
 import contextlib
 import ctypes
+import datetime as dt
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ import psutil
 from md_platform.embedded.home import Home
 
 MARK = "MDP_SUPERVISED"
+_STARTED = "--- started "
 _CLOCK_SLACK_S = 5
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -71,15 +73,23 @@ def log_path(home: Home, name: str) -> Path:
     return home.logs / f"{name}.log"
 
 
-def last_lines(path: Path, count: int = 12) -> str:
-    """The end of a log, for an error message."""
+def last_words(path: Path, count: int = 12) -> str:
+    """Why the child ended, by its log since its last start: the errors of Python's tracebacks, else the last lines."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()
+            file.seek(max(0, path.stat().st_size - 65_536))
+            lines = file.read().decode(errors="replace").rpartition(_STARTED)[2].splitlines()[1:]
     except OSError:
         return ""
-    return "\n".join(lines[-count:])
+    errors: list[str] = []
+    inside = False
+    for line in lines:
+        if line.startswith("Traceback "):
+            inside = True
+        elif inside and line and not line[0].isspace():
+            errors.append(line)
+            inside = False
+    return "\n".join(errors or lines[-count:])
 
 
 def spawn(home: Home, service: Service) -> subprocess.Popen[bytes]:
@@ -98,6 +108,7 @@ def spawn(home: Home, service: Service) -> subprocess.Popen[bytes]:
 
     log = os.open(log_path(home, service.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
+        os.write(log, f"{_STARTED}{service.name} at {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}Z\n".encode())
         child = subprocess.Popen(  # noqa: S603 - argv is ours
             service.argv,
             stdin=subprocess.DEVNULL,

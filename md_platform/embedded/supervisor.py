@@ -24,7 +24,7 @@ from md_platform.embedded.processes import (
     end,
     end_all,
     forget,
-    last_lines,
+    last_words,
     left_over,
     log_path,
     spawn,
@@ -164,7 +164,7 @@ class Supervisor:
 
     def _log_of(self, service: Service) -> str:
         path = log_path(self.home, service.name)
-        return f"the end of {path}:\n{last_lines(path)}"
+        return f"{path} says:\n{last_words(path)}"
 
     def _bound_log(self, service: Service) -> None:
         path = log_path(self.home, service.name)
