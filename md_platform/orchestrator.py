@@ -12,6 +12,7 @@ import httpx
 
 from md_platform.catalog.ranges import Range
 from md_platform.errors import MdpError, OrchestratorUnavailable
+from md_platform.quality import own_checks
 
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
@@ -86,7 +87,11 @@ class Orchestrator:
                     **_LOCATION,
                     "pipelineName": "__ASSET_JOB",
                     "assetSelection": [{"path": [universe, name]} for name in assets],
-                    "assetCheckSelection": [],  # checks that the assets yield themselves run all the same
+                    "assetCheckSelection": [
+                        {"assetKey": {"path": [universe, name]}, "name": check}
+                        for name in assets
+                        for check in own_checks(name)
+                    ],
                 },
                 "runConfigData": dict(config or {}),
                 "mode": "default",

@@ -1,19 +1,18 @@
 """Asset checks: a suite's named checks as Dagster declares them, and a run's verdict as Dagster shows it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
 from md_platform.domain.schemas import Dataset
-from md_platform.quality import CheckResult, Verdict, check_names
-from md_platform.quality.expected import GRIDS
+from md_platform.quality import CheckResult, Verdict, check_names, own_checks
 
 _SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
 
 
 def is_judged(dataset: Dataset) -> bool:
     """Whether `dataset` has a suite; raw data are judged when they are cleaned."""
-    return dataset.name in GRIDS
+    return bool(own_checks(dataset.name))
 
 
 def check_specs(universe: str, dataset: Dataset) -> list[dg.AssetCheckSpec]:
@@ -33,6 +32,14 @@ def check_specs(universe: str, dataset: Dataset) -> list[dg.AssetCheckSpec]:
         )
         for name, check in check_names(dataset.name).items()
     ]
+
+
+def selection(universe: str, names: Iterable[str]) -> dg.AssetSelection:
+    """The assets `names` with the checks that they yield themselves, and no others (freshness has its own job)."""
+    assets = [dg.AssetKey([universe, name]) for name in names]
+    own = [dg.AssetCheckKey(asset, check) for asset in assets for check in own_checks(asset.path[-1])]
+    chosen = dg.AssetSelection.assets(*assets).without_checks()
+    return chosen | dg.AssetSelection.checks(*own) if own else chosen
 
 
 def check_results(verdict: Verdict) -> Iterator[dg.AssetCheckResult]:

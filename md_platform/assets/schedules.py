@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from md_platform.assets.checks import selection
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.assets.stores import Stores
 from md_platform.catalog.chain import ARCHIVED, assets_up_to
@@ -18,9 +19,7 @@ FRESH_FROM = "archive_cleaned_bars"
 def daily_schedule(partitions: UniversePartitions) -> dg.ScheduleDefinition:
     """At 00:15 UTC, yesterday of every registered instrument, raw to archive, as ONE ranged run."""
     universe = partitions.universe.name
-    job = dg.define_asset_job(
-        f"{universe}_daily", selection=dg.AssetSelection.assets(*([universe, name] for name in assets_up_to("archive")))
-    )
+    job = dg.define_asset_job(f"{universe}_daily", selection=selection(universe, assets_up_to("archive")))
 
     @dg.schedule(
         name=f"{universe}_daily",

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import httpx
 
+from md_platform.assets.checks import selection
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.assets.stores import Stores
 from md_platform.catalog.chain import PERIOD_ASSETS, assets_up_to
@@ -50,10 +51,7 @@ def instruments_sensor(
 def imports_sensor(partitions: UniversePartitions, folder: Path) -> dg.SensorDefinition:
     """Import files that appear in `folder/<instrument id>/`, each once; a changed file counts as new."""
     universe = partitions.universe.name
-    names = ["raw_trades", *assets_up_to("archive", trades=True)]
-    job = dg.define_asset_job(
-        f"{universe}_import", selection=dg.AssetSelection.assets(*([universe, name] for name in dict.fromkeys(names)))
-    )
+    job = dg.define_asset_job(f"{universe}_import", selection=selection(universe, assets_up_to("archive", trades=True)))
 
     @dg.sensor(
         name=f"{universe}_imports",
@@ -103,9 +101,7 @@ def periods_sensor(partitions: UniversePartitions) -> dg.SensorDefinition:
     """Run the weeks and months whose days a successful run touched."""
     universe = partitions.universe.name
     jobs = {
-        timeframe: dg.define_asset_job(
-            f"{universe}_{names[0]}", selection=dg.AssetSelection.assets(*([universe, name] for name in names))
-        )
+        timeframe: dg.define_asset_job(f"{universe}_{names[0]}", selection=selection(universe, names))
         for timeframe, names in PERIOD_ASSETS.items()
     }
     days = dg.AssetKey([universe, "resampled_bars"])
