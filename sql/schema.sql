@@ -42,6 +42,7 @@ CREATE TABLE md.partition_status (
     evidence jsonb DEFAULT '{}'::jsonb NOT NULL,
     run_id text,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT partition_status_bytes_check CHECK ((bytes >= 0)),
     CONSTRAINT partition_status_rows_check CHECK ((rows >= 0)),
     CONSTRAINT partition_status_score_check CHECK (((score >= (0)::double precision) AND (score <= (1)::double precision))),

@@ -1,17 +1,18 @@
 """The partition ledger: one row per dataset, instrument and period in PostgreSQL, written in bulk, read as frames."""
 
+import contextlib
 import datetime as dt
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
 import psycopg
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
-from md_platform.errors import StorageError
+from md_platform.errors import StorageError, StorageFull, StorageReadOnly
 
 Status = Literal["ok", "degraded", "failed", "missing", "pending", "closed"]
 USABLE: tuple[Status, ...] = ("ok", "degraded")
@@ -37,6 +38,7 @@ class PartitionRecord:
     run_id: str | None = None
 
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COLUMNS = tuple(PartitionRecord.__dataclass_fields__)
 _FRAME_SCHEMA = pl.Schema(
     {
@@ -57,17 +59,52 @@ _FRAME_SCHEMA = pl.Schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What planning and summaries need of one partition.
+
+    `inputs` are the hashes of the same day's inputs that it was made from, `reason` says why it failed or waits.
+    `updated_at` is when it was last made, `changed_at` when that last changed its content.
+    """
+
+    status: Status
+    rows: int = 0
+    sha256: str | None = None
+    first_time: dt.datetime | None = None
+    last_time: dt.datetime | None = None
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    reason: str | None = None
+    updated_at: dt.datetime = _EPOCH
+    changed_at: dt.datetime = _EPOCH
+
+
+States = Mapping[tuple[str, dt.date], State]
+"""States of one instrument by dataset and date."""
+
+
 class Ledger:
     """The ledger in the database at `url`. A call is one short transaction; StorageError where it is unreachable."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         try:
-            return psycopg.connect(self._url, options="-c timezone=UTC", connect_timeout=10)
+            connection = psycopg.connect(self._url, options="-c timezone=UTC", connect_timeout=10)
         except psycopg.OperationalError as error:
-            raise StorageError(f"the database does not answer: {str(error).splitlines()[0]}") from None
+            raise StorageError(f"the database does not answer: {_first_line(error)}") from None
+        try:
+            with connection:
+                yield connection
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName):
+            raise StorageError("the database lacks tables of this version: run `mdp migrate`") from None
+        except psycopg.errors.DiskFull as error:
+            raise StorageFull(f"no space left for the database: {_first_line(error)}") from None
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise StorageReadOnly(f"the database cannot be written: {_first_line(error)}") from None
+        except psycopg.OperationalError as error:
+            raise StorageError(f"the database broke off: {_first_line(error)}") from None
 
     def record(self, records: Sequence[PartitionRecord]) -> None:
         """Insert or replace the state of every partition named; all of them or none."""
@@ -118,6 +155,26 @@ class Ledger:
             for row in rows
         }
 
+    def history(
+        self, instrument: str, datasets: Sequence[str], start: dt.date, end: dt.date
+    ) -> dict[tuple[str, dt.date], State]:
+        """States of `instrument` in `datasets` with `start <= date < end`, by dataset and date."""
+        with self._connect() as connection:
+            rows = connection.execute(_HISTORY, (instrument, list(datasets), start, end)).fetchall()
+        return {(row[0], row[1]): State(*row[2:]) for row in rows}
+
+    def count_made(self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date) -> int:
+        """How many partitions of `datasets` with `start <= date < end` the runs have recorded so far."""
+        with self._connect() as connection:
+            row = connection.execute(_COUNT_MADE, (list(run_ids), list(datasets), start, end)).fetchone()
+        return int(row[0]) if row else 0
+
+    def totals(self) -> pl.DataFrame:
+        """One row per dataset: instruments, partitions, partitions of each status, rows, bytes, first and last day."""
+        with self._connect() as connection:
+            rows = connection.execute(_TOTALS).fetchall()
+        return pl.DataFrame(rows, schema=_TOTALS_SCHEMA, orient="row")
+
     def newest_days(self, dataset: str) -> dict[str, dt.date]:
         """Newest usable day of `dataset` by instrument."""
         with self._connect() as connection:
@@ -154,7 +211,10 @@ _UPSERT = f"""
 INSERT INTO md.partition_status ({", ".join(_COLUMNS)})
 SELECT {", ".join(_COLUMNS)} FROM incoming
 ON CONFLICT (dataset, instrument, date) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[3:])}, updated_at = now()
+    {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[3:])},
+    updated_at = now(),
+    changed_at = CASE WHEN md.partition_status.sha256 IS DISTINCT FROM excluded.sha256
+                      THEN now() ELSE md.partition_status.changed_at END
 """  # noqa: S608 - names of our own columns
 
 _SELECT = """
@@ -167,3 +227,34 @@ WHERE (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
   AND (%(end)s::date IS NULL OR date < %(end)s)
 ORDER BY dataset, instrument, date
 """
+
+_HISTORY = """
+SELECT dataset, date, status, rows, sha256, first_time, last_time, coalesce(evidence -> 'inputs', '{}'),
+       coalesce(evidence ->> 'error', evidence ->> 'reason'), updated_at, changed_at
+FROM md.partition_status
+WHERE instrument = %s AND dataset = ANY (%s) AND date >= %s AND date < %s
+"""
+
+_COUNT_MADE = """
+SELECT count(*) FROM md.partition_status WHERE run_id = ANY (%s) AND dataset = ANY (%s) AND date >= %s AND date < %s
+"""
+
+_STATUSES = get_args(Status)
+_TOTALS = f"""
+SELECT dataset, count(DISTINCT instrument), count(*),
+       {", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in _STATUSES)},
+       sum(rows)::bigint, sum(bytes)::bigint, min(date) FILTER (WHERE rows > 0), max(date) FILTER (WHERE rows > 0)
+FROM md.partition_status GROUP BY dataset ORDER BY dataset
+"""  # noqa: S608 - statuses of our own
+_TOTALS_SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String(),
+        **dict.fromkeys(("instruments", "partitions", *_STATUSES, "rows", "bytes"), pl.Int64()),
+        "first_day": pl.Date(),
+        "last_day": pl.Date(),
+    }
+)
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
