@@ -1,0 +1,76 @@
+# make up      start the platform on this machine, Ctrl-C stops it
+# make test    everything that a change must pass; sets itself up
+# make lint    style, types, imports
+# make bench   benchmarks against the limits they are held to
+# make schema  write sql/schema.sql again after a new migration
+# make constraints  pin the newest allowed dependencies, in a clean environment
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Coverage with branches that each of these packages must reach, in per cent.
+GATE := 90
+GATED := domain venues transforms storage quality
+
+.PHONY: up test lint bench schema constraints clean
+
+up: $(VENV)/.installed
+	@$(BIN)/mdp up
+
+test: $(VENV)/.developing
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	@for package in $(GATED); do \
+		echo "coverage of $$package, at least $(GATE) %:"; \
+		$(BIN)/python -m coverage report --include="md_platform/$$package/*" --fail-under=$(GATE) || failed=1; \
+	done; test -z "$$failed"
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.developing
+	$(BIN)/python -m pytest md_platform_tests/benchmarks -o python_files='bench_*.py' -s
+
+schema: $(VENV)/.installed
+	$(BIN)/python -m md_platform.embedded.schema sql/schema.sql
+
+clean:
+	rm -rf $(VENV)
+
+# Installed again only when what it is made of has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing md-platform into $(VENV)"
+	@$(PIP) install --upgrade --constraint constraints.txt pip
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	@echo "installing what tests and lint need into $(VENV)"
+	@$(PIP) install --constraint constraints.txt --group dev
+	@touch $@
+
+# The first Python of a suitable version that can make virtual environments.
+$(BIN)/python:
+	@for python in "$$PYTHON" python3.11 python3.12 python3.13 python3; do \
+		test -n "$$python" || continue; \
+		"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+			2>/dev/null || continue; \
+		echo "making $(VENV) with $$("$$python" --version)"; \
+		exec "$$python" -m venv $(VENV); \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 with venv is needed and none was found." >&2; \
+	echo "Debian, Ubuntu: apt install python3 python3-venv   Fedora: dnf install python3.13   macOS: brew install python@3.13" >&2; \
+	echo "Or name one: make PYTHON=/path/to/python3.12 up" >&2; \
+	exit 1
+
+constraints:
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(BIN)/python -m venv "$$fresh/venv" && \
+	"$$fresh/venv/bin/python" -m pip install --quiet --upgrade pip && \
+	"$$fresh/venv/bin/python" -m pip install --quiet . --group dev && \
+	"$$fresh/venv/bin/python" -m pip freeze --all --exclude md-platform --exclude setuptools > "$$fresh/pins" && \
+	{ echo "# Versions that the tests ran with. Written by: make constraints"; cat "$$fresh/pins"; } > constraints.txt
