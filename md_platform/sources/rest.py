@@ -16,6 +16,8 @@ from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.sources.spool import PageSpool
 from md_platform.venues.spec import Page, Query
 
+_VALUES = (pl.Float64, pl.Int64, pl.String)
+
 
 class Source(Protocol):
     """Something that delivers history. Frames are of the raw schema; SourceError or InvalidFile where it does not."""
@@ -120,22 +122,20 @@ def days_of(interval: Interval) -> list[Interval]:
 
 
 def joined(frames: Iterable[pl.DataFrame], dataset: Dataset, interval: Interval) -> pl.DataFrame:
-    """Pages as one frame: rows of `interval` in time order, those that two pages share once.
+    """Pages as one frame: the rows of `interval`, those that two pages share once, pages in time order.
 
-    A row without a readable time stays beside its neighbours. Rows that differ in any value are all kept.
+    Within a page nothing changes: rows that the source gave twice or out of order are there for the rules to find. So
+    are rows without a readable time.
     """
-    time = pl.col(dataset.time)
-    known = [frame for frame in frames if not frame.is_empty()]
+    known = [frame.with_columns(_page=n) for n, frame in enumerate(frames) if not frame.is_empty()]
     if not known:
         return pl.DataFrame(schema=dataset.schema)
     known.sort(key=lambda frame: frame[dataset.time].min() or interval.start)
-    frame = pl.concat(known)
-    received = {"known_at", "ts_received"}
-    return (
-        frame.unique([name for name in frame.columns if name not in received], keep="first", maintain_order=True)
-        .filter(time.is_null() | ((time >= interval.start) & (time < interval.end)))
-        .sort(time.forward_fill(), maintain_order=True)
-    )
+    time, page = pl.col(dataset.time), pl.col("_page")
+    values = [name for name, dtype in dataset.schema.items() if name != "known_at" and dtype in _VALUES]
+    frame = pl.concat(known).filter(page == page.min().over(dataset.time, *values))
+    within = time.is_null() | ((time >= interval.start) & (time < interval.end))
+    return frame.filter(within).select(dataset.schema.names())
 
 
 def _label(interval: Interval) -> str:

@@ -5,6 +5,7 @@ folder is removed when the download is complete. What is complete belongs in the
 """
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,11 +15,18 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from md_platform.errors import StorageFull, StorageReadOnly
+from md_platform.errors import StorageError, StorageFull, StorageReadOnly
 from md_platform.venues.spec import Page, Request
 
 _FOLLOWING = "following"
 _SAFE = "-_.@:"
+_REFUSALS = {
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+    errno.EACCES: StorageReadOnly,
+    errno.EPERM: StorageReadOnly,
+    errno.EROFS: StorageReadOnly,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class PageSpool:
             yield page
 
     def add(self, number: int, page: Page) -> None:
-        """Keep `page` as the one with `number`; StorageFull or StorageReadOnly where the disk refuses."""
+        """Keep `page` as the one with `number`; StorageError where the disk refuses."""
         path = self._path(number)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -73,10 +81,9 @@ class PageSpool:
             following = msgspec.json.encode(page.following).decode()
             page.frame.write_parquet(temporary, metadata={_FOLLOWING: following})
             temporary.replace(path)
-        except PermissionError as error:
-            raise StorageReadOnly(f"{self.folder} cannot be written: mend its permissions or mount") from error
         except OSError as error:
-            raise StorageFull(f"a downloaded page cannot be kept in {self.folder}: {error}") from error
+            kind = _REFUSALS.get(error.errno or 0, StorageError)
+            raise kind(f"a downloaded page cannot be kept in {self.folder}: {error.strerror}") from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

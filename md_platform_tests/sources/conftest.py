@@ -1,76 +1,37 @@
-"""Real HTTP servers for tests: a handler function in, its address and what it was asked out."""
+"""What tests of sources share: local HTTP servers, the data beside the repository, impatient retries."""
 
 import contextlib
-import http.server
-import threading
+import datetime as dt
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
 
 import pytest
 
-
-@dataclass
-class Answer:
-    body: bytes = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_at: int | None = None
-    """Send only so many bytes of the body that Content-Length promises, then close."""
-
-
-@dataclass
-class Asked:
-    path: str
-    params: dict[str, str]
-    headers: dict[str, str]
-
-
-@dataclass
-class Server:
-    url: str
-    asked: list[Asked] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            url = urlsplit(self.path)
-            asked = Asked(
-                url.path, dict(parse_qsl(url.query)), {name.lower(): text for name, text in self.headers.items()}
-            )
-            server.asked.append(asked)
-            said = answer(asked)
-            self.send_response(said.status)
-            self.send_header("Content-Length", str(len(said.body)))
-            for name, text in said.headers.items():
-                self.send_header(name, text)
-            if said.cut_at is not None:
-                self.send_header("Connection", "close")
-                self.close_connection = True
-            self.end_headers()
-            self.wfile.write(said.body[: said.cut_at])
-
-        def log_message(self, *args):
-            """Say nothing."""
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    server = Server(f"http://127.0.0.1:{httpd.server_port}")
-    thread.start()
-    try:
-        yield server
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
+from md_platform.sources.fetch import RetryPolicy
+from md_platform_tests.local_server import Answer, Asked, Server, serving
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Callable[[Asked], Answer]], Server]]:
+    """Start a server that answers by the function given."""
     with contextlib.ExitStack() as stack:
         yield lambda answer: stack.enter_context(serving(answer))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real market data, which lies beside the repository on developers' machines."""
+    folder = Path(__file__).parents[3] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real market data (../shared/data beside the repository) is not here")
+    return folder
+
+
+@pytest.fixture
+def impatient() -> RetryPolicy:
+    return RetryPolicy(attempts=3, wait_initial_s=0.01, wait_max_s=0.02, connect_timeout_s=2, read_timeout_s=2)
+
+
+@pytest.fixture
+def now() -> dt.datetime:
+    return dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
