@@ -5,7 +5,7 @@ Dagster itself is not imported here, so that the CLI and the API do not pay for 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from md_platform.errors import MdpError, OrchestratorUnavailable
 from md_platform.quality import own_checks
 
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
 
 
@@ -26,11 +27,17 @@ class Run:
     status: str
     steps_done: int
     steps: int
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run can change no more."""
-        return self.status in FINISHED
+        """Whether the run can change no more, nor be tried again."""
+        return self.status in FINISHED and (self.is_superseded or self.tags.get("dagster/will_retry") != "true")
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether Dagster tried the run again by another one, because its process ended."""
+        return "dagster/auto_retry_run_id" in self.tags
 
 
 class Orchestrator:
@@ -105,8 +112,15 @@ class Orchestrator:
     def run(self, run_id: str) -> Run:
         """State of the run `run_id`."""
         found = _expect(self.query(_RUN, {"id": run_id})["runOrError"], "Run")
-        done = sum(step["status"] in ("SUCCESS", "FAILURE", "SKIPPED") for step in found["stepStats"])
-        return Run(run_id, found["status"], done, len(found["stepKeysToExecute"] or []))
+        return _as_run(found)
+
+    def runs(self, tags: Mapping[str, str], statuses: Sequence[str] = ()) -> list[Run]:
+        """Runs that bear all of `tags`, oldest first; with `statuses`, only those in one of them."""
+        wanted: dict[str, Any] = {"tags": [{"key": k, "value": v} for k, v in tags.items()]}
+        if statuses:
+            wanted["statuses"] = list(statuses)
+        found = _expect(self.query(_RUNS, {"filter": wanted})["runsOrError"], "Runs")
+        return [_as_run(run) for run in reversed(found["results"])]
 
     def wait(self, run_ids: Sequence[str], progress: Callable[[list[Run]], None], poll_s: float = 0.5) -> list[Run]:
         """Wait until every run is finished, telling `progress` at each look."""
@@ -130,6 +144,12 @@ class Orchestrator:
         cause = causes[0].get("cause") or causes[0]
         message: str = cause["message"]
         return message.strip()
+
+
+def _as_run(found: Mapping[str, Any]) -> Run:
+    done = sum(step["status"] in ("SUCCESS", "FAILURE", "SKIPPED") for step in found["stepStats"])
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    return Run(found["runId"], found["status"], done, len(found["stepKeysToExecute"] or []), tags)
 
 
 def _expect(answer: dict[str, Any], typename: str) -> dict[str, Any]:
@@ -160,8 +180,13 @@ mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __ty
 """
 _RUN = """
 query($id: ID!) { runOrError(runId: $id) { __typename
-  ... on Run { status stepKeysToExecute stepStats { status } }
+  ... on Run { runId status stepKeysToExecute stepStats { status } tags { key value } }
   ... on PythonError { message } ... on RunNotFoundError { message } } }
+"""
+_RUNS = """
+query($filter: RunsFilter!) { runsOrError(filter: $filter) { __typename
+  ... on Runs { results { runId status stepKeysToExecute stepStats { status } tags { key value } } }
+  ... on PythonError { message } ... on InvalidPipelineRunsFilterError { message } } }
 """
 _TERMINATE = """
 mutation($id: String!) { terminateRun(runId: $id) { __typename } }

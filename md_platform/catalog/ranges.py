@@ -1,7 +1,7 @@
 """Ranges of partitions, as Dagster's run tags name them: neighbouring instruments × consecutive days."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,9 +50,19 @@ def neighbours(wanted: Iterable[str], registered: Iterable[str]) -> Iterator[tup
             group = []
 
 
-def blocks(dates: Iterable[dt.date]) -> Iterator[tuple[dt.date, dt.date]]:
-    """The runs of consecutive days in `dates`, each as its first and last day."""
+def next_day(date: dt.date) -> dt.date:
+    """The day after."""
+    return date + DAY
+
+
+def blocks(
+    dates: Iterable[dt.date], after: Callable[[dt.date], dt.date] = next_day
+) -> Iterator[tuple[dt.date, dt.date]]:
+    """The runs of consecutive dates in `dates`, each as its first and last.
+
+    `after` says which date follows another: the next day, or the next week's or month's first day.
+    """
     ordered = sorted(set(dates))
-    starts = [date for n, date in enumerate(ordered) if n == 0 or date - ordered[n - 1] > DAY]
-    ends = [date for n, date in enumerate(ordered) if n + 1 == len(ordered) or ordered[n + 1] - date > DAY]
+    starts = [date for n, date in enumerate(ordered) if n == 0 or after(ordered[n - 1]) != date]
+    ends = [date for n, date in enumerate(ordered) if n + 1 == len(ordered) or after(date) != ordered[n + 1]]
     return zip(starts, ends, strict=True)
