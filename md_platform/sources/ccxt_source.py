@@ -40,7 +40,7 @@ _UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 def knows(venue: str) -> bool:
     """Whether ccxt has an exchange called `venue`."""
-    return venue in ccxt.exchanges
+    return isinstance(getattr(ccxt, venue, None), type) and issubclass(getattr(ccxt, venue), ccxt.Exchange)
 
 
 class CcxtSource:
@@ -115,7 +115,7 @@ class CcxtSource:
         self, instrument: Instrument, interval: Interval, since: int | None, limit: int, meter: Meter
     ) -> pl.DataFrame:
         rows = self._call(meter, lambda: self._exchange.fetch_ohlcv(instrument.ccxt, "1m", since, limit))
-        return _bars(rows, Query(instrument, interval, self.name, self._clock()), self.name)
+        return self._timed(_bars(rows, Query(instrument, interval, self.name, self._clock()), self.name), "open_time")
 
     def _trade_pages(
         self, instrument: Instrument, interval: Interval, after: Page | None, meter: Meter
@@ -146,7 +146,13 @@ class CcxtSource:
     def _trades(self, instrument: Instrument, interval: Interval, since: int | None, meter: Meter) -> pl.DataFrame:
         limit = self._exchange.feature_value(instrument.ccxt, "fetchTrades", "limit")
         rows = self._call(meter, lambda: self._exchange.fetch_trades(instrument.ccxt, since, limit))
-        return _trades(rows, Query(instrument, interval, self.name, self._clock()), self.name)
+        return self._timed(_trades(rows, Query(instrument, interval, self.name, self._clock()), self.name), "ts_event")
+
+    def _timed(self, frame: pl.DataFrame, time: str) -> pl.DataFrame:
+        """`frame`; MalformedPayload where it has rows and not one of them a time, from which paging could go on."""
+        if frame.height and latest(frame, time) is None:
+            raise MalformedPayload(f"{self.name} must give times in ms, was {frame.height} rows without one")
+        return frame
 
     def _require_whole(self, what: str, first: pl.Series, interval: Interval, newest: Callable[[], pl.Series]) -> None:
         """Some exchanges answer any `since` with the newest they have: then the interval's beginning is not there."""

@@ -3,6 +3,7 @@
 InvalidFile, naming the file and what is wrong with it, where one cannot be read.
 """
 
+import codecs
 import gzip
 import io
 import re
@@ -107,6 +108,7 @@ def zip_members(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _table(name: str, kind: str, content: bytes) -> Table:
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise InvalidFile(f"{name} is empty")
     try:
@@ -125,14 +127,14 @@ def _table(name: str, kind: str, content: bytes) -> Table:
 
 
 def _csv(name: str, content: bytes) -> Table:
-    lines = content[: 1 << 16].decode("utf-8-sig", errors="replace").splitlines()
+    lines = content[: 1 << 16].decode(errors="replace").splitlines()
     head = [line for line in lines if line.strip()][:_SNIFFED_LINES]
-    if "\x00" in head[0]:
+    if not head or "\x00" in head[0]:
         raise InvalidFile(f"{name} cannot be read as csv: it holds binary data")
     delimiter = max(DELIMITERS, key=lambda candidate: (_columns(head, candidate), -DELIMITERS.index(candidate)))
     has_header = not any(_is_value(cell) for cell in head[0].split(delimiter))
     frame = pl.read_csv(
-        io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")),
+        io.BytesIO(content),
         separator=delimiter,
         has_header=has_header,
         infer_schema=False,
