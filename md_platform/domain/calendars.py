@@ -46,6 +46,11 @@ def expected_open_times(calendar: str, timeframe: Timeframe, date: dt.date) -> p
 
     Bars longer than the open period count when any part of them is open. Raises InvalidSetting for an unknown calendar.
     """
+    if calendar == ALWAYS_OPEN and timeframe.seconds is not None and DAY % dt.timedelta(seconds=timeframe.seconds) == dt.timedelta(0):
+        day = Interval.day(date)
+        return pl.datetime_range(
+            day.start, day.end, timeframe.polars_every, closed="left", time_unit="us", eager=True
+        ).alias("open_time")
     expected: set[dt.datetime] = set()
     for period in trading_periods(calendar, date):
         moment = timeframe.open_time(period.start)
