@@ -66,7 +66,9 @@ class CcxtSource:
         self._lock = threading.Lock()
         self._id = exchange
         timeout_ms = int(self._retry.read_timeout_s * 1_000)
-        self._exchange = getattr(ccxt, exchange)({"enableRateLimit": True, "timeout": timeout_ms})
+        self._exchange = getattr(ccxt, exchange)(
+            {"enableRateLimit": True, "timeout": timeout_ms, "enableLastJsonResponse": True}
+        )
         if rest_url is not None:
             self._exchange.urls["api"] = _moved(self._exchange.urls["api"], rest_url.rstrip("/"))
 
@@ -178,11 +180,15 @@ class CcxtSource:
             try:
                 with self._lock:
                     answer = call()
-                    meter.bytes += len(self._exchange.last_http_response or "")
+                    body = self._exchange.last_http_response or ""
+                    is_json = self._exchange.last_json_response is not None
             except ccxt.BaseError as error:
                 raise error_of(self.name, error) from error
             except _UNREADABLE as error:
                 raise MalformedPayload(f"{self.name}: ccxt cannot read the answer ({error!r})") from error
+            meter.bytes += len(body)
+            if not is_json:
+                raise MalformedPayload(f"{self.name} must answer JSON, was {body[:100]!r}")
             return answer
 
         return self._retry.run(attempt)

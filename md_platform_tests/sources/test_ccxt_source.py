@@ -137,7 +137,7 @@ def test_an_exchange_without_bars_says_so(serve, tmp_path, impatient):
         (Answer(b"{}", 503), SourceUnavailable, 3),
         (Answer(b"{}", 429), RateLimited, 3),
         (Answer(b'{"code":-1121,"msg":"Invalid symbol."}', 400), SourceRejected, 1),
-        (Answer(b"[[]]"), MalformedPayload, 1),
+        (Answer(b"<html>"), MalformedPayload, 1),
     ],
 )
 def test_errors_of_ccxt_become_ours_with_their_policy(serve, tmp_path, impatient, answer, error, tries):
