@@ -110,5 +110,6 @@ def _lots(key: int, prices: Ints, steps: Ints, median: float) -> Ints:
 
 
 def _difference(old: Levels, new: Levels) -> Levels:
-    changed = {price: lots for price, lots in new.items() if old.get(price) != lots}
-    return changed | {price: 0 for price in old if price not in new}
+    """Removals first: a client that keeps ten levels must have room for the one that comes in."""
+    removed = {price: 0 for price in old if price not in new}
+    return removed | {price: lots for price, lots in new.items() if old.get(price) != lots}

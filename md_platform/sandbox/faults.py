@@ -40,8 +40,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `protocol` is binance, coinbase or kraken; `instrument` BASE-QUOTE; `channel` trades, bars, book, ticker or, for
     answers, the endpoint's last word (klines); "*" matches all. Without `start` the fault begins `after_s` simulated
-    seconds after it was requested. Without `duration_s` it lasts until deleted; disconnect cuts once. `count` bounds
-    how often frames and answers are hit, `every` hits each n-th of them, and each n-th row by its id or number.
+    seconds after it was requested. Without `duration_s` it lasts until deleted; disconnect cuts once, without a close
+    frame unless `close_code` is given. `count` bounds how often frames, answers and connections are hit, `every` hits
+    each n-th of them, and each n-th row by its id or number.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: float = 2.0
     retry_after_s: int = 1
     status: int = 503
+    close_code: int | None = None
 
 
 _FOREVER_US = 1 << 62
@@ -157,16 +159,21 @@ class Faults:
                 return armed
         return None
 
-    def rows(self, surface: Surface, listing: Listing, channel: str, rows: list[Row], now_us: int) -> Sequence[Row]:
-        """The rows with the faults of their times applied."""
+    def any(self, kinds: tuple[Kind, ...], marks: Marks, time_us: int) -> bool:
+        """Whether a fault of `kinds` is in force there, without counting it."""
+        return any(armed.fault.kind in kinds and armed.concerns(marks, time_us) for armed in self.armed)
+
+    def rows(self, surface: Surface, listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:
+        """The rows with the faults of their times applied; live, only what is wrong within a row."""
         marks = Marks(surface, listing.venue, listing.pair, channel)
+        kinds = _ON_ROWS if surface == "history" else {"bad_ohlc": _inverted}
         for armed in self.armed:
-            if armed.fault.kind in _ON_ROWS and armed.fault.surface in ("both", surface):
+            if armed.fault.kind in kinds:
                 hit = [
                     armed.concerns(marks, _time_of(row)) and _number_of(row) % armed.fault.every == 0 for row in rows
                 ]
                 if any(hit):
-                    rows = _ON_ROWS[armed.fault.kind](rows, hit, armed.fault, now_us)
+                    rows = kinds[armed.fault.kind](rows, hit, armed.fault, now_us)
         return rows
 
 

@@ -1,6 +1,6 @@
 """The shape of one HTTP exchange, free of any server: a request in, a response out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -14,12 +14,12 @@ Row = TypeVar("Row", Bar, Trade, Aggregate)
 class Distortion(Protocol):
     """What may be done to rows before they are rendered: requested faults, in tests and drills."""
 
-    def __call__(self, listing: Listing, channel: str, rows: list[Row], now_us: int) -> Sequence[Row]:
+    def __call__(self, listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:
         """The rows as the venue shall show them."""
         ...
 
 
-def undistorted(listing: Listing, channel: str, rows: list[Row], now_us: int) -> Sequence[Row]:  # noqa: ARG001
+def undistorted(listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:  # noqa: ARG001
     """The rows as they are."""
     return rows
 

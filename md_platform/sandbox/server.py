@@ -19,12 +19,18 @@ from aiohttp import web
 
 from md_platform.errors import InvalidFile, InvalidRange
 from md_platform.sandbox.binance import BinanceRest
+from md_platform.sandbox.binance_stream import BinanceSession, BinanceStreams
 from md_platform.sandbox.clock import Clock, SimulatedTime
 from md_platform.sandbox.coinbase import CoinbaseRest
+from md_platform.sandbox.coinbase_stream import CoinbaseSession, CoinbaseStreams
+from md_platform.sandbox.connections import Connections
 from md_platform.sandbox.faults import Faults, Kind, Marks, load_faults
 from md_platform.sandbox.history import History
 from md_platform.sandbox.kraken import KrakenRest
+from md_platform.sandbox.kraken_stream import KrakenSession, KrakenStreams
+from md_platform.sandbox.kraken_v1 import KrakenV1Session, KrakenV1Streams
 from md_platform.sandbox.listings import PAIRS, Listing, listings
+from md_platform.sandbox.live import Session
 from md_platform.sandbox.rest import Request, Response, RestApi, Row
 from md_platform.sandbox.simulation import Simulation
 
@@ -72,6 +78,16 @@ class Endpoints:
         """`ws://host:port`."""
         return f"ws://{self.host}:{self.port}"
 
+    @property
+    def https(self) -> str:
+        """`https://localhost:port` of the TLS port."""
+        return f"https://localhost:{self.tls_port}"
+
+    @property
+    def wss(self) -> str:
+        """`wss://localhost:port` of the TLS port."""
+        return f"wss://localhost:{self.tls_port}"
+
 
 class Sandbox:
     """The simulation, its protocols and its faults behind one aiohttp application."""
@@ -98,6 +114,12 @@ class Sandbox:
             }
         )
 
+        self._binance = BinanceStreams(self.history, self._distort_live)
+        self._coinbase = CoinbaseStreams(self.history, self._distort_live)
+        self._kraken = KrakenStreams(self.history, self._distort_live)
+        self._kraken_v1 = KrakenV1Streams(self.history, self._distort_live)
+        self.connections = Connections(self.clock, self.faults)
+
     def application(self) -> web.Application:
         """The routes."""
         app = web.Application(client_max_size=1 << 20)
@@ -109,7 +131,24 @@ class Sandbox:
         return app
 
     async def _venue(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request.match_info["protocol"], request.match_info["path"], request)
+        protocol, path = request.match_info["protocol"], request.match_info["path"]
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            streams = request.query.get("streams", "")
+            return await self.connections.converse(
+                request, protocol, lambda now_us: self._session(protocol, path, streams, now_us)
+            )
+        return await self._answer(protocol, path, request)
+
+    def _session(self, protocol: str, path: str, streams: str, now_us: int) -> Session:
+        match protocol:
+            case "binance":
+                return BinanceSession(self._binance, path, streams, now_us)
+            case "coinbase":
+                return CoinbaseSession(self._coinbase)
+            case _ if path.startswith("/v2"):
+                return KrakenSession(self._kraken)
+            case _:
+                return KrakenV1Session(self._kraken_v1)
 
     async def _answer(self, protocol: str, path: str, request: web.Request) -> web.Response:
         """REST. Computed in a thread, as years of daily bars take seconds and live streams must not wait for them."""
@@ -128,10 +167,18 @@ class Sandbox:
         return _to_web(response)
 
     def _distort(self, listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:
-        return list(self.faults.rows("history", listing, channel, rows, now_us))
+        return self.faults.rows("history", listing, channel, rows, now_us)
+
+    def _distort_live(self, listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:
+        return self.faults.rows("live", listing, channel, rows, now_us)
 
     async def _health(self, _request: web.Request) -> web.Response:
-        body = {"status": "ok", "service": "sandbox", "now_us": self.clock.now_us(), "speed": self.clock.speed}
+        body = {
+            "status": "ok",
+            "service": "sandbox",
+            "now_us": self.clock.now_us(),
+            "connections": len(self.connections.open),
+        }
         return web.json_response(body)
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
@@ -176,6 +223,7 @@ async def listening(config: SandboxConfig) -> AsyncIterator[Endpoints]:
     sandbox = Sandbox(config)
     runner = web.AppRunner(sandbox.application(), access_log=None)
     await runner.setup()
+    pump = asyncio.create_task(sandbox.connections.pump())
     try:
         await web.TCPSite(runner, config.host, config.port).start()
         ca_file = None
@@ -185,6 +233,8 @@ async def listening(config: SandboxConfig) -> AsyncIterator[Endpoints]:
         ports = [address[1] for address in runner.addresses]
         yield Endpoints(config.host, ports[0], ports[1] if ca_file else None, ca_file)
     finally:
+        pump.cancel()
+        await sandbox.connections.close()
         await runner.cleanup()
 
 
