@@ -16,6 +16,7 @@ from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.sources.spool import PageSpool
 from md_platform.venues.spec import Page, Query
 
+_CLOCK_ROOM = dt.timedelta(minutes=1)
 _VALUES = (pl.Float64, pl.Int64, pl.String)
 
 
@@ -55,6 +56,9 @@ class RestSource:
         """1m bars of `interval`; SourceRejected where the venue no longer serves them."""
         timeframe = Timeframe.M1
         self._require_recent(interval, timeframe)
+        if (until := self._past(interval)) is None:
+            return pl.DataFrame(schema=RAW_BARS.schema)
+        interval = until
         query = self._query(instrument, interval, timeframe, meter)
         history = self._fetcher.history
         request = history.bars_request(query.instrument, timeframe, interval)
@@ -63,6 +67,9 @@ class RestSource:
 
     def trades(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
         """Trades of `interval`; what an interrupted download left in the spool is not asked again."""
+        if (until := self._past(interval)) is None:
+            return pl.DataFrame(schema=RAW_TRADES.schema)
+        interval = until
         instrument = self._query(instrument, interval, Timeframe.M1, meter).instrument
 
         def day_pages(day: Interval, after: Page | None) -> Iterator[Page]:
@@ -76,6 +83,11 @@ class RestSource:
         first = after.following if after else None
         request = first or history.trades_request(query.instrument, query.interval)
         return self._fetcher.pages(request, history.parse_trades, query, meter)
+
+    def _past(self, interval: Interval) -> Interval | None:
+        """The part of `interval` that has begun, with some room for a venue whose clock is ahead; None without any."""
+        end = min(interval.end, self._fetcher.clock() + _CLOCK_ROOM)
+        return Interval(interval.start, end) if interval.start < end else None
 
     def _query(self, instrument: Instrument, interval: Interval, timeframe: Timeframe, meter: Meter) -> Query:
         if not instrument.native:

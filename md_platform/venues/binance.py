@@ -81,18 +81,17 @@ def bars_request(instrument: Instrument, timeframe: Timeframe, interval: Interva
 
 
 def parse_bars(payload: bytes, request: Request, query: Query) -> Page:
-    """A page of klines; the next starts where its last bar ends."""
+    """A page of klines; the next starts where its last bar ends, or a page further on where there is none."""
     rows = table(decoded(payload, query.instrument.venue), KLINE_COLUMNS, query.instrument.venue)
     frame = kline_bars(rows, "ms", query)
-    if frame.is_empty():
-        return Page(frame)
     last = latest(frame, "open_time")
-    if last is None:
+    if last is not None:
+        start = epoch(query.timeframe.close_time(last), "ms")
+    elif frame.is_empty() and query.timeframe.seconds:
+        start = int(request.params["startTime"]) + MAX_BARS * query.timeframe.seconds * 1_000
+    else:
         raise not_the_protocol(query.instrument.venue, "klines with open times in ms", payload[:100])
-    if query.timeframe.close_time(last) >= query.interval.end:
-        return Page(frame)
-    start = epoch(query.timeframe.close_time(last), "ms")
-    return Page(frame, request.changed(startTime=start))
+    return Page(frame, request.changed(startTime=start) if start <= int(request.params["endTime"]) else None)
 
 
 def trades_request(instrument: Instrument, interval: Interval) -> Request:
@@ -101,20 +100,24 @@ def trades_request(instrument: Instrument, interval: Interval) -> Request:
 
 
 def parse_trades(payload: bytes, request: Request, query: Query) -> Page:
-    """A page of aggTrades: from the first one found on, pages follow each other by trade id without a hole."""
-    venue = query.instrument.venue
+    """A page of aggTrades: from the first one found on, pages follow each other by trade id without a hole.
+
+    Where no trade has the next ids, the search by time goes on behind the last one, whose time is the bookmark.
+    """
+    venue, native = query.instrument.venue, query.instrument.native
     rows = records(decoded(payload, venue), (*_AGG_KEYS, "m"), venue).rename(_AGG_KEYS)
     frame = aggregated_trades(rows.rename({"m": "is_buyer_maker"}), "ms", query)
     if frame.is_empty():
-        return Page(frame, _search_on(request, query.interval))
+        searched = int(request.params["endTime"] if request.bookmark is None else request.bookmark)
+        after = dt.datetime.fromtimestamp(0, UTC) + dt.timedelta(milliseconds=searched + 1)
+        return Page(frame, _search(native, after, query.interval.end) if after < query.interval.end else None)
     last_id, last = rows.select(whole("trade_id")).to_series().max(), latest(frame, "ts_event")
-    if last is not None and last >= query.interval.end:
+    if not isinstance(last_id, int) or last is None:
+        raise not_the_protocol(venue, "aggregated trades with a whole id `a` and a time `T`", payload[:100])
+    if last >= query.interval.end:
         return Page(frame)
-    if not isinstance(last_id, int):
-        raise not_the_protocol(venue, "aggregated trades with a whole id `a`", payload[:100])
-    native = query.instrument.native
-    following = Request(request.path, {"symbol": native, "fromId": last_id + 1, "limit": MAX_TRADES}, request.weight)
-    return Page(frame, following)
+    params: dict[str, str | int] = {"symbol": native, "fromId": last_id + 1, "limit": MAX_TRADES}
+    return Page(frame, Request(request.path, params, request.weight, bookmark=epoch(last, "ms")))
 
 
 def _search(native: str, start: dt.datetime, end: dt.datetime) -> Request:
@@ -126,14 +129,6 @@ def _search(native: str, start: dt.datetime, end: dt.datetime) -> Request:
 def _times(start: dt.datetime, end: dt.datetime) -> dict[str, int]:
     """Both inclusive, in ms."""
     return {"startTime": epoch(start, "ms"), "endTime": epoch(end - dt.timedelta(microseconds=1), "ms")}
-
-
-def _search_on(request: Request, interval: Interval) -> Request | None:
-    """The next hour to search, None at the end or where ids lead past the newest trade."""
-    if "endTime" not in request.params:
-        return None
-    searched = dt.datetime.fromtimestamp((int(request.params["endTime"]) + 1) / 1_000, UTC)
-    return _search(str(request.params["symbol"]), searched, interval.end) if searched < interval.end else None
 
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> SourceError:

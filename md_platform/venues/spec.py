@@ -31,15 +31,19 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET request: path below the venue's REST address, query parameters, and what it costs of the rate limit."""
+    """A GET request: path below the venue's REST address, query parameters, and what it costs of the rate limit.
+
+    `bookmark` is not sent: it is what the parser of the answer wants to remember of the pages before.
+    """
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     weight: float = 1.0
+    bookmark: int | None = None
 
     def changed(self, **params: str | int) -> "Request":
         """The same request with some parameters changed."""
-        return Request(self.path, {**self.params, **params}, self.weight)
+        return Request(self.path, {**self.params, **params}, self.weight, self.bookmark)
 
 
 @dataclass(frozen=True, slots=True)

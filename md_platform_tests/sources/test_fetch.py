@@ -5,12 +5,14 @@ import itertools
 import json
 import socket
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
+from md_platform.domain.schemas import RAW_BARS
 from md_platform.errors import MalformedPayload, RateLimited, SourceRejected, SourceUnavailable
 from md_platform.sources.fetch import Fetcher, Meter, RateLimiter, RetryPolicy
 from md_platform.venues import venue_named
@@ -203,7 +205,7 @@ def test_paging_in_a_circle_is_noticed(serve, impatient):
     server = serve(lambda _: Answer(b"[]"))
     instrument = Instrument.parse("binance:BTC-USDT", native="BTCUSDT")
     query = Query(instrument, DAY, "binance", dt.datetime.now(dt.UTC))
-    empty = BINANCE.history.parse_bars(b"[]", Request("/a"), query).frame
+    empty = pl.DataFrame(schema=RAW_BARS.schema)
 
     def parse(_payload, request, _query):
         return Page(empty, Request("/b" if request.path == "/a" else "/a"))

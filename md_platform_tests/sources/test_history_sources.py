@@ -287,3 +287,11 @@ def test_a_spool_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be kept"):
         PageSpool(tmp_path / "file" / "folder").add(0, page_of(0))
+
+
+def test_what_has_not_begun_is_empty_and_not_asked_for(serve, tmp_path, impatient):
+    server = serve(binance())
+    history = sources(tmp_path, impatient, {"binance": VenueUrls(rest=server.url)}, DAY.start - dt.timedelta(hours=1))
+    assert history.bars(BTC, DAY).frame.schema == RAW_BARS.schema
+    assert history.trades(BTC, DAY).frame.schema == RAW_TRADES.schema
+    assert server.asked == []

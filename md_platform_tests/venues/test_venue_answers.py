@@ -74,7 +74,10 @@ def test_binance_aggregated_trades_name_the_aggressor(rest_samples):
     assert set(page.frame["trade_count"]) == {1}
     last = json.loads(payload)[-1]["a"]
     assert page.following == Request(
-        "/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": last + 1, "limit": 1_000}, weight=4
+        "/api/v3/aggTrades",
+        {"symbol": "BTCUSDT", "fromId": last + 1, "limit": 1_000},
+        weight=4,
+        bookmark=json.loads(payload)[-1]["T"],
     )
 
 
@@ -230,3 +233,26 @@ def test_sandbox_venues_speak_their_protocol_from_their_own_address():
             assert spec.rest_url.startswith("http://127.0.0.1:8090/")
             assert spec.ccxt is None
             assert spec.bulk_url is None
+
+
+def test_binance_ids_that_lead_nowhere_are_searched_past_by_time():
+    asked = query(BTC_USDT, "2024-01-02")
+    noon = 1704196800000
+    request = Request("/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": 7, "limit": 1_000}, 4, bookmark=noon)
+    following = binance.parse_trades(b"[]", request, asked).following
+    assert following.params == {
+        "symbol": "BTCUSDT",
+        "startTime": noon + 1,
+        "endTime": noon + 3_600_000,
+        "limit": 1_000,
+    }
+    late = Request("/api/v3/aggTrades", {"symbol": "BTCUSDT", "fromId": 7, "limit": 1_000}, 4, bookmark=1704239999999)
+    assert binance.parse_trades(b"[]", late, asked).following is None
+
+
+def test_binance_bars_missing_for_longer_than_a_page_are_stepped_over():
+    asked = query(BTC_USDT, "2024-01-02")
+    request = binance.bars_request(BTC_USDT, Timeframe.M1, asked.interval)
+    following = binance.parse_bars(b"[]", request, asked).following
+    assert following.params["startTime"] == request.params["startTime"] + 60_000_000
+    assert binance.parse_bars(b"[]", following, asked).following is None
