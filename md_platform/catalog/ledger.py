@@ -163,11 +163,13 @@ class Ledger:
             rows = connection.execute(_HISTORY, (instrument, list(datasets), start, end)).fetchall()
         return {(row[0], row[1]): State(*row[2:]) for row in rows}
 
-    def count_made(self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date) -> int:
-        """How many partitions of `datasets` with `start <= date < end` the runs have recorded so far."""
+    def count_made(
+        self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date
+    ) -> dict[str, int]:
+        """How many partitions of `datasets` with `start <= date < end` each of the runs has recorded so far."""
         with self._connect() as connection:
-            row = connection.execute(_COUNT_MADE, (list(run_ids), list(datasets), start, end)).fetchone()
-        return int(row[0]) if row else 0
+            rows = connection.execute(_COUNT_MADE, (list(run_ids), list(datasets), start, end)).fetchall()
+        return dict(rows)
 
     def totals(self) -> pl.DataFrame:
         """One row per dataset: instruments, partitions, partitions of each status, rows, bytes, first and last day."""
@@ -236,7 +238,8 @@ WHERE instrument = %s AND dataset = ANY (%s) AND date >= %s AND date < %s
 """
 
 _COUNT_MADE = """
-SELECT count(*) FROM md.partition_status WHERE run_id = ANY (%s) AND dataset = ANY (%s) AND date >= %s AND date < %s
+SELECT run_id, count(*) FROM md.partition_status
+WHERE run_id = ANY (%s) AND dataset = ANY (%s) AND date >= %s AND date < %s GROUP BY run_id
 """
 
 _STATUSES = get_args(Status)
