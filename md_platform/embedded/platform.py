@@ -21,7 +21,7 @@ from md_platform.embedded import dagster_services, postgres, valkey
 from md_platform.embedded.home import Home
 from md_platform.embedded.ports import LOOPBACK, require_free
 from md_platform.embedded.processes import Service
-from md_platform.embedded.supervisor import Supervisor
+from md_platform.embedded.supervisor import StopRequested, Supervisor
 from md_platform.errors import MdpError, ServiceError, UnsupportedPython
 from md_platform.settings import Settings
 from md_platform.storage.migrate import migrate
@@ -56,10 +56,6 @@ class Running:
     seconds: float
 
 
-class _Stop(BaseException):
-    """Raised in the main thread by a signal; not an Exception, so that nothing on the way swallows it."""
-
-
 def up(
     settings: Settings,
     *,
@@ -77,13 +73,8 @@ def up(
     require_python()
     home = Home.at(settings.home)
     home.prepare()
-    with (
-        home.lock(),
-        _signals(_once_is_enough(progress)),
-        Supervisor(home) as supervisor,
-        contextlib.suppress(_Stop),
-        _signals(_raise_stop),
-    ):
+    supervisor = Supervisor(home)
+    with home.lock(), _stopped_by_signals(supervisor), supervisor, contextlib.suppress(StopRequested):
         addresses = _start(home, settings, supervisor, progress, definitions)
         running = Running(home, settings, addresses, time.monotonic() - began)
         ready(running)
@@ -224,10 +215,19 @@ def _reported(call: Callable[[Running], None], running: Running, progress: Calla
 
 
 @contextlib.contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have `handler` called for the signals that stop us, and restore what was there before."""
+def _stopped_by_signals(supervisor: Supervisor) -> Iterator[None]:
+    """Ask `supervisor` to stop when a signal says so, and restore what was there before.
+
+    The handler raises nothing: an exception that strikes inside of a destructor is lost.
+    """
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if supervisor.is_stop_requested:
+            os.write(2, f"already stopping; `kill -9 {os.getpid()}` where that takes too long\n".encode())
+        supervisor.request_stop()
+
     before = {
-        number: signal.signal(number, handler)
+        number: signal.signal(number, handle)
         for number in _STOP_SIGNALS
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN  # nohup stays in force
     }
@@ -236,14 +236,3 @@ def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-def _raise_stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Stop
-
-
-def _once_is_enough(progress: Callable[[str], None]) -> Callable[[int, FrameType | None], None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        progress(f"already stopping; `kill -9 {os.getpid()}` where that must not be waited for")
-
-    return handle

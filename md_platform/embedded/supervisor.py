@@ -55,6 +55,10 @@ class Child:
     restart_at: float | None = None
 
 
+class StopRequested(BaseException):
+    """Raised by `tick` after `request_stop`; not an Exception, so that nothing on the way takes it for a failure."""
+
+
 class Supervisor:
     """Children of one home, ended in reverse order of their start when the block ends.
 
@@ -65,6 +69,7 @@ class Supervisor:
         self.home = home
         self._batches: list[list[Child]] = []
         self._housekeeping_at = 0.0
+        self.is_stop_requested = False
 
     def __enter__(self) -> Self:
         self._end_left_over()
@@ -79,6 +84,10 @@ class Supervisor:
     def children(self) -> list[Child]:
         """All children in order of their start."""
         return [child for batch in self._batches for child in batch]
+
+    def request_stop(self) -> None:
+        """Have the next `tick` raise StopRequested: what a signal handler may do at any moment."""
+        self.is_stop_requested = True
 
     def start(self, *services: Service) -> None:
         """Start `services` side by side and return when each answers its probe; ServiceError where one cannot."""
@@ -107,7 +116,9 @@ class Supervisor:
             time.sleep(_TICK_S)
 
     def tick(self) -> None:
-        """Look after every child once, without waiting."""
+        """Look after every child once, without waiting. StopRequested where that was asked for."""
+        if self.is_stop_requested:
+            raise StopRequested
         now = time.monotonic()
         for child in self.children:
             if child.restart_at is not None:

@@ -170,6 +170,19 @@ def test_never_two_servers_on_one_cluster(open_folder, monkeypatch):
             assert connection.execute("SELECT x FROM kept").fetchone() == (1,)
 
 
+def test_a_stop_is_heeded_while_a_start_waits(home):
+    running = Supervisor(home)
+
+    def never_ready() -> bool:
+        running.request_stop()
+        return False
+
+    with running, pytest.raises(supervising.StopRequested):
+        running.start(service(SLEEP, ready=never_ready))
+    assert running.children == []
+    assert left_over(home) == {}
+
+
 def test_last_words_are_the_errors_of_the_last_start(tmp_path):
     path = tmp_path / "x.log"
     path.write_text(
