@@ -84,7 +84,10 @@ def trades_request(instrument: Instrument, interval: Interval) -> Request:
 
 
 def parse_trades(payload: bytes, request: Request, query: Query) -> Page:
-    """A page of trades, turned oldest first; the next ends with the second of the oldest one, which it repeats."""
+    """A page of trades, turned oldest first; the next ends with the second of the oldest one, which it repeats.
+
+    How many trades the venue really gives is not promised, so only an empty page is the last one.
+    """
     venue = query.instrument.venue
     rows = records(_list(payload, "trades", venue), ("trade_id", "price", "size", "time", "side"), venue)
     frame = trade_frame(rows.reverse().select(
@@ -96,16 +99,16 @@ def parse_trades(payload: bytes, request: Request, query: Query) -> Page:
         if frame.is_empty():
             return Page(frame)
         raise not_the_protocol(venue, "trades with ISO times", payload[:100])
+    asked_end = int(request.params["end"])
     end = epoch(oldest, "s") + 1
-    if oldest < query.interval.start:
-        return Page(frame)
-    if end < int(request.params["end"]):
-        return Page(frame, request.changed(end=end))
-    if frame.height >= MAX_TRADES:
+    if end >= asked_end and frame.height >= MAX_TRADES:
         raise SourceRejected(
-            f"{venue} has more than {MAX_TRADES} trades in the second before {end}: it cannot page them"
+            f"{venue} has more than {MAX_TRADES} trades in the second before {asked_end}: it pages no finer"
         )
-    return Page(frame)
+    end = min(end, asked_end - 1)
+    if oldest < query.interval.start or end <= int(request.params["start"]):
+        return Page(frame)
+    return Page(frame, request.changed(end=end))
 
 
 def _taker_side() -> pl.Expr:

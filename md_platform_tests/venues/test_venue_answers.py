@@ -217,6 +217,8 @@ def test_coinbase_says_so_when_one_second_holds_more_than_a_page():
     request = coinbase.trades_request(BTC_USD, asked.interval).changed(end=1704153606)
     with pytest.raises(SourceRejected, match="more than 1000 trades in the second"):
         coinbase.parse_trades(payload, request, asked)
+    two_seconds = request.changed(end=1704153607)
+    assert coinbase.parse_trades(payload, two_seconds, asked).following.params["end"] == 1704153606
 
 
 def test_every_venue_is_named_once_and_unknown_ones_are_told_which_there_are():
