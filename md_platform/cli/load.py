@@ -153,13 +153,13 @@ def _interrupted(loader: "Loader", load: "Load", screen: "Screen", *, cancel: bo
 
 
 def _columns(pairs: "Sequence[str]") -> dict[str, str]:
-    from md_platform.errors import InvalidSetting
+    from md_platform.errors import UserError
 
     columns = {}
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
         if not (ours and equals and theirs):
-            raise InvalidSetting(f"--column must be OURS=THEIRS, as close=last_price, was {pair!r}")
+            raise UserError(f"--column must be OURS=THEIRS, as close=last_price, was {pair!r}")
         columns[ours] = theirs
     return columns
 
@@ -243,3 +243,7 @@ def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
 
 def _dagster_url(settings: "Settings") -> str:
     return f"http://127.0.0.1:{settings.dagster_port}"
+
+
+COMMANDS = (backfill, import_)
+"""`import_` is the command `import`, which Python keeps for itself."""

@@ -11,9 +11,9 @@ from rich.table import Table
 _PIPED_WIDTH = 10_000
 
 
-def console() -> Console:
-    """Standard output; as wide as it needs where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+def console(*, wide: bool = False) -> Console:
+    """Standard output; as wide as its lines where it is not a terminal, or where they are better wrapped than cut."""
+    return Console(width=None if sys.stdout.isatty() and not wide else _PIPED_WIDTH)
 
 
 def heading_table(*headings: str, right: Iterable[int] = (), show_header: bool = True) -> Table:
@@ -37,7 +37,7 @@ def cell(value: Any) -> str:  # noqa: ANN401 - whatever a row holds
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:.10g}"
+            return f"{value:.15g}"
         case _:
             return str(value)
 
