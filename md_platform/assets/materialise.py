@@ -17,7 +17,7 @@ from md_platform.assets.checks import check_results, is_judged
 from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.preview import preview
 from md_platform.assets.stores import Stores
-from md_platform.catalog.ledger import Ledger, PartitionRecord
+from md_platform.catalog.ledger import PartitionRecord
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import DAY, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, INSTANT, QUARANTINED_BARS, QUARANTINED_TRADES, Dataset
@@ -44,7 +44,7 @@ _PREVIEWED = 20  # partitions of one run that carry a preview; more would swell 
 class _Recorder:
     """Writes records to the ledger as they come, many at a time; a killed run loses seconds of them, not hours."""
 
-    ledger: Ledger
+    stores: Stores
     at_most: int = 1_000
     every_s: float = 2.0
     _waiting: list[PartitionRecord] = field(default_factory=list)
@@ -62,7 +62,8 @@ class _Recorder:
             self._flush()
 
     def _flush(self) -> None:
-        self.ledger.record(self._waiting)
+        self.stores.lake.settle()
+        self.stores.ledger.record(self._waiting)
         self._waiting, self._flushed_at = [], time.monotonic()
 
 
@@ -81,7 +82,7 @@ def materialise(
     """
     keys = partition_keys(context)
     known = _inputs(stores, inputs, keys)
-    recorder = _Recorder(stores.ledger)
+    recorder = _Recorder(stores)
     count = sum(len(dates) for dates in keys.values())
 
     def one(item: tuple[str, list[dt.date]]) -> list[_Made]:

@@ -19,6 +19,7 @@ from md_platform.assets.stores import Stores
 from md_platform.catalog.chain import ARCHIVED
 from md_platform.domain import schemas
 from md_platform.domain.schemas import Dataset
+from md_platform.settings import Universe
 
 OWNERS = ["team:market-data"]
 VENUES_POOL = "venues"
@@ -69,11 +70,10 @@ def universe_assets(partitions: UniversePartitions, chain: Sequence[Made] = CHAI
 
 def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
     universe, dataset = partitions.universe, made.dataset
-    days = indicators.look_back_days(universe.calendar) if made.looks_back else 0
     decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         key=[universe.name, dataset.name],
         partitions_def=getattr(partitions, made.partitions),
-        deps=[_dep(universe.name, upstream, made, days) for upstream in made.inputs],
+        deps=[_dep(universe, upstream, made) for upstream in made.inputs],
         backfill_policy=WAITING if made.looks_back or made.partitions != "daily" else RANGED,
         check_specs=check_specs(universe.name, dataset),
         group_name=f"{universe.name}_{dataset.layer}",
@@ -102,9 +102,13 @@ def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
     return decorate(from_layer)
 
 
-def _dep(universe: str, upstream: Dataset, made: Made, days: int) -> dg.AssetDep:
-    mapping = look_back(days) if days else members() if made.partitions != "daily" else None
-    return dg.AssetDep([universe, upstream.name], partition_mapping=mapping)
+def _dep(universe: Universe, upstream: Dataset, made: Made) -> dg.AssetDep:
+    mapping = None
+    if made.looks_back:
+        mapping = look_back(indicators.look_back_days(universe.calendar, upstream))
+    elif made.partitions != "daily":
+        mapping = members()
+    return dg.AssetDep([universe.name, upstream.name], partition_mapping=mapping)
 
 
 def _archive(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:

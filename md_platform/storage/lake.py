@@ -1,6 +1,7 @@
 """The Parquet layers: frames in, one file per instrument and period at a deterministic path, frames out.
 
-Files are written whole (temporary file, fsync, rename) and never found by globbing, save the sources of one raw day.
+Files are written whole (temporary file, rename) and never found by globbing, save the sources of one raw day. `settle`
+makes all of them survive a power cut; call it before anything says that they are there.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pyarrow import parquet
 
 from md_platform.domain.schemas import Dataset
 from md_platform.errors import StorageFull, StorageReadOnly
@@ -75,7 +77,9 @@ class Lake:
         The same frame always gives the same bytes, and bytes already there are not written again.
         """
         buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
+        # a day by pyarrow with LZ4 takes 0.4 ms, by polars with ZSTD 1.0: these layers are for speed, the archive for size
+        strings = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+        parquet.write_table(frame.to_arrow(), buffer, compression="lz4", use_dictionary=strings, write_statistics=False)
         content = buffer.getbuffer()
         digest = hashlib.sha256(content).hexdigest()
         with storage_errors(path):
@@ -84,14 +88,16 @@ class Lake:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             try:
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+                temporary.write_bytes(content)
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
         return Written(path, frame.height, len(content), digest, changed=True)
+
+    @staticmethod
+    def settle() -> None:
+        """Wait until everything written so far is on the disk: one call for many files, as a sync each costs more."""
+        os.sync()
 
     def remove(self, path: Path) -> None:
         """Remove a file that no longer has a reason to exist (a quarantine that emptied)."""
