@@ -3,33 +3,40 @@
 import datetime as dt
 from functools import cache
 
+import pandas as pd
 import polars as pl
 from exchange_calendars import ExchangeCalendar, get_calendar, get_calendar_names
 
 from md_platform.domain.intervals import DAY, Interval, Timeframe
-from md_platform.errors import InvalidSetting
+from md_platform.errors import InvalidRange, InvalidSetting
 
 ALWAYS_OPEN = "24/7"
+_FROM = pd.Timestamp("1990-01-01")
 
 
 @cache
 def _exchange(name: str) -> ExchangeCalendar:
     if name not in get_calendar_names(include_aliases=True):
         raise InvalidSetting(f"calendar must be {ALWAYS_OPEN} or an exchange_calendars name such as XNYS, was {name!r}")
-    return get_calendar(name, start="1990-01-01")
+    earliest = type(get_calendar(name)).bound_min()
+    return get_calendar(name, start=_FROM if earliest is None else max(_FROM, earliest))
 
 
 def trading_periods(calendar: str, date: dt.date) -> list[Interval]:
     """Periods of the UTC day `date` in which the calendar is open, lunch breaks left out; empty when it is closed.
 
     A session that crosses UTC midnight (futures, Asian markets) counts in each day for the part that lies in it.
+    InvalidSetting for an unknown calendar, InvalidRange for a day that the calendar does not reach.
     """
     day = Interval.day(date)
     if calendar == ALWAYS_OPEN:
         return [day]
     exchange = _exchange(calendar)
+    first, last = exchange.first_session.date(), exchange.last_session.date()
+    if not first <= date <= last:
+        raise InvalidRange(f"calendar {calendar} is known from {first} to {last}, was asked for {date}")
     periods: list[Interval] = []
-    for session in exchange.sessions_in_range((date - DAY).isoformat(), (date + DAY).isoformat()):
+    for session in exchange.sessions_in_range(str(max(date - DAY, first)), str(min(date + DAY, last))):
         opened = exchange.session_open(session).to_pydatetime()
         closed = exchange.session_close(session).to_pydatetime()
         parts = [(opened, closed)]
@@ -46,7 +53,7 @@ def expected_open_times(calendar: str, timeframe: Timeframe, date: dt.date) -> p
 
     Bars longer than the open period count when any part of them is open. Raises InvalidSetting for an unknown calendar.
     """
-    if calendar == ALWAYS_OPEN and timeframe.seconds is not None and DAY % dt.timedelta(seconds=timeframe.seconds) == dt.timedelta(0):
+    if calendar == ALWAYS_OPEN and timeframe not in (Timeframe.W1, Timeframe.MONTH1):
         day = Interval.day(date)
         return pl.datetime_range(
             day.start, day.end, timeframe.polars_every, closed="left", time_unit="us", eager=True

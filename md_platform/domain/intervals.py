@@ -123,9 +123,9 @@ def parse_time(text: str, *, name: str = "time") -> dt.datetime:
         return _EPOCH + dt.timedelta(microseconds=epoch_to_ns(int(text)) // 1_000)
     try:
         parsed = dt.datetime.fromisoformat(text)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidRange(f"{name} must be an ISO 8601 date or time, or an epoch, was {text!r}") from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def parse_interval(start: str, end: str, *, now: dt.datetime) -> Interval:
