@@ -19,7 +19,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 class Rule:
     """`column` compares so to every one of `others` (columns or numbers), else the row is quarantined as `name`.
 
-    A null in `column` breaks the rule unless `null_passes`; NaN and infinities always break it.
+    A null in `column` breaks the rule unless `null_passes`; NaN and infinities always break it, and so does a null or
+    NaN in one of `others`.
     """
 
     name: str
@@ -57,6 +58,8 @@ def broken_rule(rules: tuple[Rule, ...]) -> pl.Expr:
         kept = pl.all_horizontal(
             value.cast(pl.Float64).is_finite(),
             *(_COMPARE[rule.compare](value, pl.col(o) if isinstance(o, str) else pl.lit(o)) for o in rule.others),
+            # to polars NaN is greater than all numbers, to Python it compares to none
+            *(pl.col(o).cast(pl.Float64).is_not_nan() for o in rule.others if isinstance(o, str)),
         ).fill_null(False)
         if rule.null_passes:
             kept = kept | value.is_null()
