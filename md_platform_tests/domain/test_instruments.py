@@ -75,7 +75,7 @@ def test_a_perpetual_has_a_ccxt_name_with_a_colon_of_its_own():
 
 
 def test_a_name_that_several_venues_have_is_not_guessed():
-    with pytest.raises(UnknownInstrument, match="several venues.*binance:BTC-USDT coinbase:BTC-USDT"):
+    with pytest.raises(UnknownInstrument, match=r"several venues.*binance:BTC-USDT coinbase:BTC-USDT"):
         KNOWN.resolve("BTC/USDT")
 
 
