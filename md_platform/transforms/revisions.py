@@ -8,19 +8,24 @@ _BOOKKEEPING = ("revision", "known_at")
 def merge_bars(stored: pl.DataFrame | None, fetched: pl.DataFrame) -> pl.DataFrame:
     """Raw bars of one source, instrument and day after a fetch, in the order in which they became known.
 
-    Both frames have BAR_COLUMNS; `stored` holds every revision so far. A fetched row equal to the newest stored
-    revision of its open_time is already known and left out; any other becomes the next revision of its open_time.
+    Both frames have BAR_COLUMNS; `stored` holds every revision so far. What was fetched of an open_time, one row or
+    several, is left out where it is the newest stored revision, and becomes the next revision where it is not.
     """
     if stored is None or stored.is_empty():
         return fetched
     content = [name for name in fetched.columns if name not in _BOOKKEEPING]
     newest = stored.filter(pl.col("revision") == pl.col("revision").max().over("open_time"))
-    changed = fetched.join(newest, on=content, how="anti", nulls_equal=True, maintain_order="left")
+    again = newest.join(fetched, on="open_time", how="semi", nulls_equal=True)
+    news = fetched.join(newest, on=content, how="anti", nulls_equal=True)
+    gone = again.join(fetched, on=content, how="anti", nulls_equal=True)
+    changed = pl.concat([news.select("open_time"), gone.select("open_time")])
     if changed.is_empty():
         return stored
     last = newest.group_by("open_time").agg(last=pl.col("revision").first())
-    revised = changed.join(last, on="open_time", how="left", nulls_equal=True, maintain_order="left").with_columns(
-        revision=pl.col("last").fill_null(-1) + 1
+    revised = (
+        fetched.join(changed, on="open_time", how="semi", nulls_equal=True, maintain_order="left")
+        .join(last, on="open_time", how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(revision=pl.col("last").fill_null(-1) + 1)
     )
     return pl.concat([stored, revised.select(stored.columns)])
 
