@@ -3,6 +3,7 @@
 Dagster itself is not imported here, so that the CLI and the API do not pay for it.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from md_platform.quality import own_checks
 
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+_CLASS = re.compile(r"^(\w+\.)+\w+: ")
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
 
 
@@ -136,14 +138,13 @@ class Orchestrator:
         self.query(_TERMINATE, {"id": run_id})
 
     def failure(self, run_id: str) -> str:
-        """Why the run `run_id` failed, in the first failing step's words."""
+        """Why the run `run_id` failed, in the first failing step's words (the exception's class left out)."""
         events = self.query(_FAILURE, {"id": run_id})["logsForRun"].get("events", [])
         causes = [event["error"] for event in events if event.get("error")]
         if not causes:
             return "no reason recorded"
         cause = causes[0].get("cause") or causes[0]
-        message: str = cause["message"]
-        return message.strip()
+        return _CLASS.sub("", cause["message"].strip())
 
 
 def _as_run(found: Mapping[str, Any]) -> Run:

@@ -70,6 +70,7 @@ def status(
     from md_platform.errors import InvalidRange
 
     dataset_named(dataset.removeprefix("archive_"))
+    dataset = _recorded(dataset)
     ledger = _ledger()
     found = _registered(ledger, instrument)
     first = parse_time(start, name="start").date() if start else None
@@ -227,9 +228,14 @@ def _with_progress(frames: "Iterator[pl.DataFrame]", total: int) -> "Iterator[pl
     yield from track(frames, "reading", total, console=screen, transient=True, disable=not screen.is_terminal)
 
 
+def _recorded(dataset: str) -> str:
+    """The dataset whose partitions tell of `dataset`: what is in quarantine was kept out of the cleaned layer."""
+    return dataset.replace("quarantined_", "cleaned_")
+
+
 def _nothing(selection: "Selection") -> str:
     name, instrument = selection.dataset.name, selection.instrument
-    return f"{name} of {instrument} has no rows there: `mdp status {name} {instrument}` tells what there is and why"
+    return f"{name} of {instrument} has no rows there: `mdp status {_recorded(name)} {instrument}` tells what there is and why"
 
 
 def _gaps(evidence: Mapping[str, Any]) -> str:
@@ -248,7 +254,7 @@ def _reasons(evidence: Mapping[str, Any]) -> str:
     """Why a partition is what it is, in short; `--json` has it all."""
     found = [evidence[name] for name in ("error", "reason", "empty", "kept") if evidence.get(name)]
     found += [f"{count} rows in quarantine: {rule}" for rule, count in evidence.get("quarantined", {}).items()]
-    found += [str(violation) for violation in evidence.get("violations", [])]
+    found += [f"{count} rows against {name}" for name, count in evidence.get("violations", {}).items()]
     more = f", and {len(found) - _SHOWN_REASONS} more" if len(found) > _SHOWN_REASONS else ""
     return "; ".join(found[:_SHOWN_REASONS]) + more or "-"
 

@@ -46,7 +46,7 @@ def export_rows(frames: Iterator[pl.DataFrame], form: Literal["csv", "json", "pa
     rows = 0
     for n, frame in enumerate(frames):
         if form == "csv":
-            as_text(frame).write_csv(stream, include_header=n == 0)
+            stream.write(as_text(frame).write_csv(include_header=n == 0).encode())
         else:
             stream.write(json_lines(frame))
         rows += frame.height

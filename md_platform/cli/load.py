@@ -224,7 +224,9 @@ def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
     from md_platform.embedded.platform import child_environment, database_url
     from md_platform.orchestrator import Orchestrator
     from md_platform.settings import load_universes, venue_urls
+    from md_platform.telemetry import configure_logging
 
+    configure_logging("error")  # what went wrong is told once, by the command
     home = Home.at(settings.home)
     ledger = Ledger(database_url(settings))
     orchestrator = Orchestrator(_dagster_url(settings))

@@ -36,7 +36,7 @@ from md_platform.sources.files import FilePlan
 from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES
 
 BACKFILL, VENUE = "mdp/backfill", "mdp/venue"
-"""Tags of every run that a load launches: the load's own id, and the venue, of which one run goes at a time."""
+"""Tags of the runs that a load launches: the load's own id, and the venue, of which one run goes at a time."""
 
 _PATIENCE_S = 60.0
 """How long Dagster or the database may be away (their supervisor restarts them) before a watch gives up."""
@@ -179,15 +179,15 @@ class Loader:
             wanted = {each.id: todo[each.id] for each in members if each.id in todo}
             if wanted:
                 registered = self._orchestrator.registered(universe.name)
-                for partitions in ranges_of(wanted, registered, after):
+                for partitions in ranges_of(wanted, registered, after, by_venue=assets == load.chain.assets):
                     yield Launch.of(universe.name, assets, partitions, after)
 
     def run(self, load: Load, launches: Sequence[Launch], report: Report) -> list[FinishedRun]:
         """Launch all of `launches` and wait until they are over, retries by Dagster included."""
         launched: dict[str, Launch] = {}
         for launch in launches:
-            venue = launch.partitions.instruments[0].partition(":")[0]
-            tags = {BACKFILL: load.id, VENUE: venue, PERIODS_FOLLOW: "yes"}
+            venues = {name.partition(":")[0] for name in launch.partitions.instruments}
+            tags = {BACKFILL: load.id, PERIODS_FOLLOW: "yes"} | ({VENUE: venues.pop()} if len(venues) == 1 else {})
             run_id = self._orchestrator.launch(launch.universe, launch.assets, launch.partitions, tags, launch.config)
             launched[run_id] = launch
         runs = self._watch(load.id, lambda runs: self._progress(runs, launched), report, launched)
