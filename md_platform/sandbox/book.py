@@ -72,9 +72,15 @@ class Books:
         )
 
     def changes(self, listing: Listing, before: int, after: int) -> BookSide:
-        """What turns the book at step `before` into the book at step `after`."""
-        old, new = self.at(listing, before), self.at(listing, after)
-        return BookSide(_difference(old.bids, new.bids), _difference(old.asks, new.asks))
+        """Every level touched after step `before` and until `after`, as it is at `after`.
+
+        More than the difference of the two books: a client that begins between them may hold a level that neither has.
+        """
+        new = self.at(listing, after)
+        touched = [_difference(self.at(listing, step), self.at(listing, step + 1)) for step in range(before, after)]
+        return BookSide(
+            _as_of(new.bids, [side.bids for side in touched]), _as_of(new.asks, [side.asks for side in touched])
+        )
 
     def _make_block(self, name: str, number: int) -> _Block:
         listing = self._simulation.listings[name]
@@ -109,7 +115,17 @@ def _lots(key: int, prices: Ints, steps: Ints, median: float) -> Ints:
     return np.maximum(1, (median * np.exp(0.9 * noise)).astype(np.int64))
 
 
-def _difference(old: Levels, new: Levels) -> Levels:
-    """Removals first: a client that keeps ten levels must have room for the one that comes in."""
+def _difference(old: BookSide, new: BookSide) -> BookSide:
+    return BookSide(*(_changed(before, after) for before, after in zip(old, new, strict=True)))
+
+
+def _changed(old: Levels, new: Levels) -> Levels:
     removed = {price: 0 for price in old if price not in new}
     return removed | {price: lots for price, lots in new.items() if old.get(price) != lots}
+
+
+def _as_of(new: Levels, touched: list[Levels]) -> Levels:
+    """Removals first: a client that keeps ten levels must have room for the one that comes in."""
+    prices = {price: None for levels in touched for price in levels}
+    removed = {price: 0 for price in prices if price not in new}
+    return removed | {price: lots for price, lots in new.items() if price in prices}

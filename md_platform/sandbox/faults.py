@@ -127,6 +127,7 @@ class Faults:
     def __init__(self) -> None:
         self._numbers = counted(1)
         self.armed: list[ArmedFault] = []
+        self._past_halts: list[Halt] = []
         self.on_change: Callable[[], None] = lambda: None
 
     def add(self, faults: Sequence[Fault], now_us: int) -> list[ArmedFault]:
@@ -138,19 +139,22 @@ class Faults:
 
     def clear(self, now_us: int) -> None:
         """Disarm everything; halts that have begun end now, as what they did to the past stays done."""
-        begun = [armed for armed in self.armed if armed.fault.kind == "halt" and armed.start_us < now_us]
-        for armed in begun:
-            armed.end_us = min(armed.end_us, now_us)
-        self.armed = begun
+        for halt in self._armed_halts():
+            if halt.start_us < now_us:
+                self._past_halts.append(msgspec.structs.replace(halt, end_us=min(halt.end_us, now_us)))
+        self.armed = []
         self.on_change()
 
     def halts(self) -> tuple[Halt, ...]:
-        """The halts among them, for the simulation."""
-        return tuple(
-            Halt(_halted_name(armed.fault), armed.start_us, armed.end_us)
+        """The halts among them and those cleared after they began, for the simulation."""
+        return (*self._past_halts, *self._armed_halts())
+
+    def _armed_halts(self) -> list[Halt]:
+        return [
+            Halt(f"{armed.fault.protocol}:{armed.fault.instrument}", armed.start_us, armed.end_us)
             for armed in self.armed
             if armed.fault.kind == "halt"
-        )
+        ]
 
     def striking(self, kinds: tuple[Kind, ...], marks: Marks, time_us: int) -> ArmedFault | None:
         """The first fault of `kinds` that hits this frame or answer."""
@@ -170,7 +174,9 @@ class Faults:
         for armed in self.armed:
             if armed.fault.kind in kinds:
                 hit = [
-                    armed.concerns(marks, _time_of(row)) and _number_of(row) % armed.fault.every == 0 for row in rows
+                    armed.concerns(marks, _time_within(row, armed.start_us))
+                    and _number_of(row) % armed.fault.every == 0
+                    for row in rows
                 ]
                 if any(hit):
                     rows = kinds[armed.fault.kind](rows, hit, armed.fault, now_us)
@@ -186,14 +192,13 @@ def load_faults(text: bytes) -> list[Fault]:
     return parsed if isinstance(parsed, list) else [parsed]
 
 
-def _halted_name(fault: Fault) -> str:
-    if fault.instrument == "*":
-        return "*" if fault.protocol == "*" else f"{fault.protocol}:*"
-    return f"{fault.protocol}:{fault.instrument}"
-
-
 def _time_of(row: Row) -> int:
     return row.open_us if isinstance(row, Bar) else row.time_us
+
+
+def _time_within(row: Row, start_us: int) -> int:
+    """A time that the row has in common with what begins at `start_us`: bars last, trades do not."""
+    return min(max(row.open_us, start_us), row.close_us - 1) if isinstance(row, Bar) else row.time_us
 
 
 def _number_of(row: Row) -> int:

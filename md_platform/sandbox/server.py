@@ -6,6 +6,7 @@ misbehave; `/healthz` answers supervisors. What is said on the sockets is decide
 
 import asyncio
 import contextlib
+import errno
 import signal
 import ssl
 import time
@@ -17,14 +18,14 @@ import msgspec
 import trustme
 from aiohttp import web
 
-from md_platform.errors import InvalidFile, InvalidRange
+from md_platform.errors import InvalidFile, InvalidRange, PortTaken
 from md_platform.sandbox.binance import BinanceRest
 from md_platform.sandbox.binance_stream import BinanceSession, BinanceStreams
 from md_platform.sandbox.clock import Clock, SimulatedTime
 from md_platform.sandbox.coinbase import CoinbaseRest
 from md_platform.sandbox.coinbase_stream import CoinbaseSession, CoinbaseStreams
 from md_platform.sandbox.connections import Connections
-from md_platform.sandbox.faults import Faults, Kind, Marks, load_faults
+from md_platform.sandbox.faults import Fault, Faults, Kind, Marks, load_faults
 from md_platform.sandbox.history import History
 from md_platform.sandbox.kraken import KrakenRest
 from md_platform.sandbox.kraken_stream import KrakenSession, KrakenStreams
@@ -98,7 +99,7 @@ class Sandbox:
         self.faults = Faults()
         self.faults.on_change = lambda: self.history.set_halts(self.faults.halts())
         if config.faults is not None:
-            self.faults.add(load_faults(config.faults.read_bytes()), self.clock.now_us())
+            self.faults.add(_read_faults(config.faults), self.clock.now_us())
         lifted = 1e9
         self.rest: dict[str, RestApi] = (
             {
@@ -196,6 +197,13 @@ class Sandbox:
         return web.Response(status=204)
 
 
+def _read_faults(file: Path) -> list[Fault]:
+    try:
+        return load_faults(file.read_bytes())
+    except OSError as problem:
+        raise InvalidFile(f"faults must be a readable JSON file, {problem}") from None
+
+
 def _to_web(response: Response) -> web.Response:
     return web.Response(
         status=response.status, body=response.body, headers=response.headers, content_type="application/json"
@@ -217,6 +225,15 @@ def _tls_context(directory: Path, host: str) -> tuple[ssl.SSLContext, Path]:
     return context, ca_file
 
 
+async def _start(site: web.TCPSite) -> None:
+    try:
+        await site.start()
+    except OSError as problem:
+        if problem.errno != errno.EADDRINUSE:
+            raise
+        raise PortTaken(f"the sandbox's port is taken: {problem.strerror or problem}; set MDP_SANDBOX_PORT") from None
+
+
 @contextlib.asynccontextmanager
 async def listening(config: SandboxConfig) -> AsyncIterator[Endpoints]:
     """A sandbox that listens while the context is open."""
@@ -225,11 +242,11 @@ async def listening(config: SandboxConfig) -> AsyncIterator[Endpoints]:
     await runner.setup()
     pump = asyncio.create_task(sandbox.connections.pump())
     try:
-        await web.TCPSite(runner, config.host, config.port).start()
+        await _start(web.TCPSite(runner, config.host, config.port))
         ca_file = None
         if config.tls_port is not None:
             context, ca_file = _tls_context(config.tls_dir or Path.cwd(), config.host)
-            await web.TCPSite(runner, config.host, config.tls_port, ssl_context=context).start()
+            await _start(web.TCPSite(runner, config.host, config.tls_port, ssl_context=context))
         ports = [address[1] for address in runner.addresses]
         yield Endpoints(config.host, ports[0], ports[1] if ca_file else None, ca_file)
     finally:

@@ -4,6 +4,7 @@ Trade ids are contiguous over the years because the number of trades before an h
 for each hour of the week plus a wobble that telescopes. Nothing here knows a protocol, a clock or a socket.
 """
 
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ _SWEEP_LEVELS = 8
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """Trading of `listing` (name, "venue:*" or "*") stops in `[start_us, end_us)`."""
+    """Trading of the listings whose name fits the pattern `listing` (`*:BTC-USDT`) stops in `[start_us, end_us)`."""
 
     listing: str
     start_us: int
@@ -41,7 +42,7 @@ class Halt(msgspec.Struct, frozen=True):
 
     def stops(self, listing: Listing) -> bool:
         """Whether this halt is about `listing`."""
-        return self.listing in ("*", listing.name, f"{listing.venue}:*")
+        return fnmatchcase(listing.name, self.listing)
 
 
 class Fills(NamedTuple):
