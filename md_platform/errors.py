@@ -15,6 +15,7 @@ MdpError                     exit code 1, not retryable
 │   ├── SourceUnavailable    retryable: connection, timeout, 5xx
 │   ├── RateLimited          retryable: 429/418, carries `retry_after_s`
 │   ├── SourceRejected       not retryable: the source understood and said no
+│   │   └── NotServed        it does not keep data of that age: missing there, not failed
 │   └── MalformedPayload     not retryable: the answer is not what its protocol says
 ├── StorageError             lake, archive or database
 │   ├── StorageReadOnly
@@ -90,6 +91,10 @@ class RateLimited(SourceError):
 
 class SourceRejected(SourceError):
     """The source understood the request and refused it."""
+
+
+class NotServed(SourceRejected):
+    """The source does not keep, or no longer keeps, data of that age."""
 
 
 class MalformedPayload(SourceError):

@@ -52,7 +52,9 @@ class Batch:
     def blocked(self, dataset: Dataset, date: dt.date) -> str | None:
         """Why the partition of `dataset` on `date` must not be built upon, or None where it may."""
         known = self.inputs.get((dataset.name, self.instrument.id, date))
-        if known is None or known.status in (*USABLE, "missing", "closed"):
+        if known is None:
+            return f"{dataset.name} {date} is not made yet"
+        if known.status in (*USABLE, "missing", "closed"):
             return None
         return f"{dataset.name} {date} is {known.status}" + (f": {known.reason}" if known.reason else "")
 

@@ -9,7 +9,7 @@ from md_platform.assets.batch import Batch, FileImport, Part, by_day
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
-from md_platform.errors import SourceError
+from md_platform.errors import NotServed, SourceError
 from md_platform.sources import files
 from md_platform.sources.file_columns import Kind
 from md_platform.sources.history import Fetched
@@ -41,6 +41,8 @@ def _fetched(batch: Batch, dataset: Dataset, date: dt.date, fetch: Fetch, merge:
         fetched = fetch(batch.instrument, Interval.day(date))
     except SourceError as error:
         stored = lake.sources(dataset, batch.instrument.id, date)
+        if not stored and isinstance(error, NotServed):
+            return Part(date, evidence={"empty": str(error)})
         if not stored:
             return Part(date, failure=str(error))
         kept = lake.read([lake.path(dataset, batch.instrument.id, date, stored[0])])

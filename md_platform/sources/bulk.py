@@ -19,7 +19,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval, Timeframe, epoch_unit
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES
-from md_platform.errors import InvalidFile, InvalidRange, SourceRejected
+from md_platform.errors import InvalidFile, InvalidRange, NotServed, SourceRejected
 from md_platform.sources.download import Downloader, checksum_in, sha256_of
 from md_platform.sources.fetch import Meter, RetryPolicy, utc_now
 from md_platform.sources.file_tables import zip_members
@@ -92,7 +92,7 @@ class BulkSource:
         raise SourceRejected(f"{self.name} lists no instruments")
 
     def bars(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
-        """1m bars of the closed days in `interval`; SourceRejected where a day has no file."""
+        """1m bars of the closed days in `interval`; NotServed where a day has no file."""
         frames = list(self._days(("klines",), instrument, interval, meter))
         return joined(frames, RAW_BARS, interval)
 
@@ -110,7 +110,7 @@ class BulkSource:
         for day in days_of(interval):
             found = self._find(native, kinds, day.start.date(), interval, meter)
             if found is None:
-                raise SourceRejected(f"{self.name} has no file of {native} for {day.start:%Y-%m-%d}")
+                raise NotServed(f"{self.name} has no file of {native} for {day.start:%Y-%m-%d}")
             file, path = found
             if path in downloaded:
                 continue

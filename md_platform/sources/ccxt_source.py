@@ -18,6 +18,7 @@ from md_platform.domain.intervals import Interval
 from md_platform.domain.schemas import RAW_BARS
 from md_platform.errors import (
     MalformedPayload,
+    NotServed,
     RateLimited,
     SourceError,
     SourceRejected,
@@ -81,14 +82,14 @@ class CcxtSource:
         ]
 
     def bars(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
-        """1m bars of `interval`; SourceRejected where the exchange does not go back so far."""
+        """1m bars of `interval`; NotServed where the exchange does not go back so far."""
         self._require(instrument, meter)
         if not self._exchange.has.get("fetchOHLCV"):
             raise SourceRejected(f"{self.name} serves no bars")
         return joined(self._bar_pages(instrument, interval, meter), RAW_BARS, interval)
 
     def trades(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
-        """Trades of `interval`; SourceRejected where the exchange serves only its newest ones."""
+        """Trades of `interval`; NotServed where the exchange serves only its newest ones."""
         self._require(instrument, meter)
         root = PageSpool.of(self._cache, self.name, instrument.symbol).folder
         return spooled_days(
@@ -162,7 +163,7 @@ class CcxtSource:
         if not isinstance(oldest, dt.datetime) or oldest <= interval.start:
             return
         if newest().min() == oldest:
-            raise SourceRejected(f"{self.name} serves only its newest {what}, from {oldest:%Y-%m-%dT%H:%M:%S} on")
+            raise NotServed(f"{self.name} serves only its newest {what}, from {oldest:%Y-%m-%dT%H:%M:%S} on")
 
     def _require(self, instrument: Instrument, meter: Meter) -> None:
         if instrument.ccxt not in self._markets(meter):

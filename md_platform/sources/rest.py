@@ -11,7 +11,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument, SymbolMap
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
-from md_platform.errors import SourceRejected
+from md_platform.errors import NotServed
 from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.sources.spool import PageSpool
 from md_platform.venues.spec import Page, Query
@@ -53,7 +53,7 @@ class RestSource:
         return self._fetcher.get(request, lambda payload: history.parse_instruments(payload, venue), meter)
 
     def bars(self, instrument: Instrument, interval: Interval, meter: Meter) -> pl.DataFrame:
-        """1m bars of `interval`; SourceRejected where the venue no longer serves them."""
+        """1m bars of `interval`; NotServed where the venue no longer serves them."""
         timeframe = Timeframe.M1
         self._require_recent(interval, timeframe)
         if (until := self._past(interval)) is None:
@@ -101,7 +101,7 @@ class RestSource:
             return
         oldest = timeframe.open_time(self._fetcher.clock()) - dt.timedelta(seconds=seconds * (spec.bars_back - 1))
         if interval.start < oldest:
-            raise SourceRejected(
+            raise NotServed(
                 f"{spec.id} serves only the last {spec.bars_back} {timeframe} bars, from {oldest:%Y-%m-%dT%H:%M} on"
             )
 
