@@ -235,7 +235,7 @@ def _recorded(dataset: str) -> str:
 
 def _nothing(selection: "Selection") -> str:
     name, instrument = selection.dataset.name, selection.instrument
-    return f"{name} of {instrument} has no rows there: `mdp status {_recorded(name)} {instrument}` tells what there is and why"
+    return f"{name} of {instrument} has no rows there, `mdp status {_recorded(name)} {instrument}` tells what there is"
 
 
 def _gaps(evidence: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from md_platform.sources.files import FilePlan
 from md_platform.telemetry import redact
 
 _SHOWN_PROBLEMS = 20
+_BOOKKEEPING = ("instrument", "timeframe", "close_time", "is_closed", "source", "revision", "known_at", "ts_received")
 _QUEUED_TOO_LONG_S = 60.0
 _STATUSES: tuple[Status, ...] = ("ok", "degraded", "closed", "missing", "failed", "pending")
 
@@ -169,34 +170,42 @@ def show_plans(plans: Sequence[FilePlan], *, as_json: bool) -> None:
         typer.echo(json.dumps({"files": [_plan_document(plan) for plan in plans]}, indent=1, default=iso))
         return
     out = console()
+    alike: dict[tuple[object, ...], list[FilePlan]] = {}
     for plan in plans:
-        _show_plan(out, plan)
+        columns = tuple(tuple(part.columns.items()) for part in plan.parts)
+        alike.setdefault((tuple(dict.fromkeys(columns)), plan.time_units, plan.warnings), []).append(plan)
+    for group in alike.values():
+        _show_alike(out, group)
     days = {day for plan in plans for day in plan.days}
     rows = sum(plan.rows for plan in plans)
     unreadable = sum(plan.unreadable for plan in plans)
     out.print(
-        f"{len(plans)} files, {rows:,} rows of {plans[0].kind} for {plans[0].instrument}, {len(days)} days,"
-        f" {unreadable} rows unreadable; nothing was imported",
+        f"files {len(plans)}, days {len(days)}, rows {rows:,}, of which unreadable {unreadable}: dry run, nothing was"
+        f" imported for {plans[0].instrument}",
         markup=False,
         soft_wrap=True,
     )
 
 
-def _show_plan(out: Console, plan: FilePlan) -> None:
+def _show_alike(out: Console, plans: Sequence[FilePlan]) -> None:
+    """Files that are understood in the same way, with rows of the first."""
+    first, last = plans[0], plans[-1]
+    days = [day for plan in plans for day in plan.days]
+    spans = ", ".join(f"{start}" if start == end else f"{start} to {end}" for start, end in blocks(days))
+    start, end = min(plan.first for plan in plans), max(plan.last for plan in plans)
     facts = heading_table("", "", show_header=False)
-    facts.add_row("file", str(plan.path))
-    facts.add_row("holds", f"{plan.rows:,} rows of {plan.kind}, {iso(plan.first)} to {iso(plan.last)}")
-    spans = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in blocks(plan.days))
-    facts.add_row("days", f"{len(plan.days)}: {spans}")
-    facts.add_row("time unit", " ".join(plan.time_units))
-    for columns in dict.fromkeys(tuple(part.columns.items()) for part in plan.parts):
+    facts.add_row("file", str(first.path) if len(plans) == 1 else f"{len(plans)}: {first.path} … {last.path.name}")
+    facts.add_row("holds", f"{sum(plan.rows for plan in plans):,} rows of {first.kind}, {iso(start)} to {iso(end)}")
+    facts.add_row("days", f"{len(set(days))}: {spans}")
+    facts.add_row("time unit", " ".join(first.time_units))
+    for columns in dict.fromkeys(tuple(part.columns.items()) for part in first.parts):
         facts.add_row("columns", ", ".join(f"{ours}={theirs}" for ours, theirs in columns))
-    for warning in plan.warnings:
+    for warning in first.warnings:
         facts.add_row("warning", warning)
     out.print(facts)
-    names = [name for name in plan.sample[0] if any(row[name] is not None for row in plan.sample)]
+    names = [name for name in first.sample[0] if name not in _BOOKKEEPING]
     sample = heading_table(*names)
-    for row in plan.sample:
+    for row in first.sample:
         sample.add_row(*(cell(row[name]) for name in names))
     out.print(sample)
 
