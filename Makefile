@@ -33,7 +33,7 @@ lint: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.developing
-	$(BIN)/python -m pytest md_platform_tests/benchmarks -o python_files='bench_*.py' -s
+	$(BIN)/python -m md_platform_tests.benchmarks.chain
 
 schema: $(VENV)/.installed
 	$(BIN)/python -m md_platform.embedded.schema sql/schema.sql
