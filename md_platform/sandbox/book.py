@@ -57,15 +57,21 @@ class Books:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._block = lru_cache(128)(self._make_block)
+        self._book = lru_cache(4_096)(self._make_book)
+        self._change = lru_cache(4_096)(self._make_change)
         self._halts = simulation.halts
 
     def at(self, listing: Listing, step: int) -> BookSide:
-        """The whole book at `step`: best levels first, ten a side."""
+        """The whole book at `step`: best levels first, ten a side. Shared: not to be changed."""
         if self._halts is not self._simulation.halts:
             self._halts = self._simulation.halts
-            self._block.cache_clear()
+            for cached in (self._block, self._book, self._change):
+                cached.cache_clear()
+        return self._book(listing.name, step)
+
+    def _make_book(self, name: str, step: int) -> BookSide:
         number, row = divmod(step, _BLOCK)
-        block = self._block(listing.name, number)
+        block = self._block(name, number)
         return BookSide(
             dict(zip(block.bids[row].tolist(), block.bid_lots[row].tolist(), strict=True)),
             dict(zip(block.asks[row].tolist(), block.ask_lots[row].tolist(), strict=True)),
@@ -77,10 +83,16 @@ class Books:
         More than the difference of the two books: a client that begins between them may hold a level that neither has.
         """
         new = self.at(listing, after)
-        touched = [_difference(self.at(listing, step), self.at(listing, step + 1)) for step in range(before, after)]
+        if after == before + 1:
+            return self._change(listing.name, after)
+        touched = [self._change(listing.name, step) for step in range(before + 1, after + 1)]
         return BookSide(
             _as_of(new.bids, [side.bids for side in touched]), _as_of(new.asks, [side.asks for side in touched])
         )
+
+    def _make_change(self, name: str, step: int) -> BookSide:
+        before, after = self._book(name, step - 1), self._book(name, step)
+        return BookSide(_changed(before.bids, after.bids), _changed(before.asks, after.asks))
 
     def _make_block(self, name: str, number: int) -> _Block:
         listing = self._simulation.listings[name]
@@ -115,17 +127,13 @@ def _lots(key: int, prices: Ints, steps: Ints, median: float) -> Ints:
     return np.maximum(1, (median * np.exp(0.9 * noise)).astype(np.int64))
 
 
-def _difference(old: BookSide, new: BookSide) -> BookSide:
-    return BookSide(*(_changed(before, after) for before, after in zip(old, new, strict=True)))
-
-
 def _changed(old: Levels, new: Levels) -> Levels:
+    """Removals first: a client that keeps ten levels must have room for the one that comes in."""
     removed = {price: 0 for price in old if price not in new}
     return removed | {price: lots for price, lots in new.items() if old.get(price) != lots}
 
 
 def _as_of(new: Levels, touched: list[Levels]) -> Levels:
-    """Removals first: a client that keeps ten levels must have room for the one that comes in."""
     prices = {price: None for levels in touched for price in levels}
     removed = {price: 0 for price in prices if price not in new}
     return removed | {price: lots for price, lots in new.items() if price in prices}

