@@ -39,10 +39,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that goes wrong.
 
     `protocol` is binance, coinbase or kraken; `instrument` BASE-QUOTE; `channel` trades, bars, book, ticker or, for
-    answers, the endpoint's last word (klines); "*" matches all, and answers as a whole have no instrument. Without `start` the fault begins `after_s` simulated
-    seconds after it was requested. Without `duration_s` it lasts until deleted; disconnect cuts once, without a close
-    frame unless `close_code` is given. `count` bounds how often frames, answers and connections are hit, `every` hits
-    each n-th of them, and each n-th row by its id or number.
+    answers, the endpoint's last word (klines); "*" matches all. An answer as a whole has no instrument. Without `start`
+    the fault begins `after_s` simulated seconds after it was requested. Without `duration_s` it lasts until deleted;
+    disconnect cuts once, without a close frame unless `close_code` is given. `count` bounds how often frames, answers
+    and connections are hit, `every` hits each n-th of them, and each n-th row by its id or number.
     """
 
     kind: Kind
