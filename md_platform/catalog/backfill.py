@@ -172,13 +172,11 @@ def ranges_of(
     registered: Sequence[str],
     after: Callable[[dt.date], dt.date] = next_day,
     at_most: int = AT_MOST,
-    *,
-    by_venue: bool = True,
 ) -> list[Range]:
     """Ranges that together hold every date of every instrument in `todo` once, and nothing else; earliest first.
 
-    `by_venue` keeps venues apart, for runs that ask them. An instrument's consecutive dates stay together, whatever
-    `at_most`, because indicators look back.
+    One venue each, so that its runs can be kept to one at a time. An instrument's consecutive dates stay together,
+    whatever `at_most`, because indicators look back.
     """
     known = set(registered)
     if unknown := [instrument for instrument in todo if instrument not in known]:
@@ -186,8 +184,7 @@ def ranges_of(
     spans: dict[tuple[dt.date, dt.date, str], list[str]] = {}
     for instrument, dates in todo.items():
         for first, last in blocks(dates, after):
-            venue = instrument.partition(":")[0] if by_venue else ""
-            spans.setdefault((first, last, venue), []).append(instrument)
+            spans.setdefault((first, last, instrument.partition(":")[0]), []).append(instrument)
     ranges = []
     for (first, last, _), instruments in sorted(spans.items()):
         width = max(1, at_most // _count(first, last, after))

@@ -36,8 +36,12 @@ from md_platform.sources.files import FilePlan
 from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES
 
 BACKFILL, VENUE = "mdp/backfill", "mdp/venue"
-"""Tags of the runs that a load launches: the load's own id, and the venue, of which one run goes at a time."""
+"""Tags of every run that a load launches: the load's own id, and the venue, of which one run goes at a time.
 
+That spares the venue's rate limit, and keeps two runs from rewriting one instrument's month in the archive at once.
+"""
+
+_QUIET_POLLS = 5
 _PATIENCE_S = 60.0
 """How long Dagster or the database may be away (their supervisor restarts them) before a watch gives up."""
 
@@ -179,15 +183,15 @@ class Loader:
             wanted = {each.id: todo[each.id] for each in members if each.id in todo}
             if wanted:
                 registered = self._orchestrator.registered(universe.name)
-                for partitions in ranges_of(wanted, registered, after, by_venue=assets == load.chain.assets):
+                for partitions in ranges_of(wanted, registered, after):
                     yield Launch.of(universe.name, assets, partitions, after)
 
     def run(self, load: Load, launches: Sequence[Launch], report: Report) -> list[FinishedRun]:
         """Launch all of `launches` and wait until they are over, retries by Dagster included."""
         launched: dict[str, Launch] = {}
         for launch in launches:
-            venues = {name.partition(":")[0] for name in launch.partitions.instruments}
-            tags = {BACKFILL: load.id, PERIODS_FOLLOW: "yes"} | ({VENUE: venues.pop()} if len(venues) == 1 else {})
+            venue = launch.partitions.instruments[0].partition(":")[0]
+            tags = {BACKFILL: load.id, VENUE: venue, PERIODS_FOLLOW: "yes"}
             run_id = self._orchestrator.launch(launch.universe, launch.assets, launch.partitions, tags, launch.config)
             launched[run_id] = launch
         runs = self._watch(load.id, lambda runs: self._progress(runs, launched), report, launched)
@@ -219,11 +223,17 @@ class Loader:
         self._watch(load_id, steps, report, ())
 
     def cancel(self, load: Load) -> list[str]:
-        """Cancel the unfinished runs of `load`; their ids."""
-        runs = self._orchestrator.runs({BACKFILL: load.id}, UNFINISHED)
-        for run in runs:
-            self._orchestrator.terminate(run.id)
-        return [run.id for run in runs]
+        """Cancel the unfinished runs of `load`, those included that Dagster is still about to create; their ids."""
+        cancelled: list[str] = []
+        seen_at = time.monotonic()
+        while time.monotonic() - seen_at < _QUIET_POLLS * self._poll_s:
+            for run in self._orchestrator.runs({BACKFILL: load.id}, UNFINISHED):
+                if run.id not in cancelled:
+                    self._orchestrator.terminate(run.id)
+                    cancelled.append(run.id)
+                    seen_at = time.monotonic()
+            time.sleep(self._poll_s)
+        return cancelled
 
     def summaries(self, load: Load) -> list[Summary]:
         """What each instrument has of the days of `load`."""
