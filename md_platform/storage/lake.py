@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import os
+import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ import polars as pl
 from pyarrow import parquet
 
 from md_platform.domain.schemas import Dataset
-from md_platform.errors import StorageFull, StorageReadOnly
+from md_platform.errors import StorageError, StorageFull, StorageReadOnly
 
+_NODE = platform.node()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -77,7 +79,7 @@ class Lake:
         The same frame always gives the same bytes, and bytes already there are not written again.
         """
         buffer = io.BytesIO()
-        # a day by pyarrow with LZ4 takes 0.4 ms, by polars with ZSTD 1.0: these layers are for speed, the archive for size
+        # a day by pyarrow with LZ4 takes 0.4 ms, by polars with ZSTD 1.0: these layers are for speed
         strings = [name for name, dtype in frame.schema.items() if dtype == pl.String]
         parquet.write_table(frame.to_arrow(), buffer, compression="lz4", use_dictionary=strings, write_statistics=False)
         content = buffer.getbuffer()
@@ -86,7 +88,8 @@ class Lake:
             if path.exists() and path.stat().st_size == len(content) and path.read_bytes() == content:
                 return Written(path, frame.height, len(content), digest, changed=False)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            _remove_abandoned(path)
+            temporary = path.with_name(f".{path.name}.{_NODE}.{os.getpid()}.tmp")
             try:
                 temporary.write_bytes(content)
                 temporary.replace(path)
@@ -105,11 +108,46 @@ class Lake:
             path.unlink(missing_ok=True)
 
     def read(self, paths: Iterable[Path], columns: list[str] | None = None) -> pl.DataFrame | None:
-        """The files of `paths` that exist, concatenated in order; None where none does."""
-        present = [path for path in paths if path.exists()]
-        if not present:
+        """The files of `paths` that exist, concatenated in order; None where none does.
+
+        Each file is read whole at one moment, as polars by path would open it twice and could meet two versions of it.
+        StorageError names the file that is broken.
+        """
+        contents: dict[Path, bytes] = {}
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                contents[path] = path.read_bytes()
+        if not contents:
             return None
-        return pl.read_parquet(present, columns=columns, glob=False)
+        try:
+            return pl.read_parquet(list(contents.values()), columns=columns)
+        except pl.exceptions.PolarsError as error:
+            broken = [path for path, content in contents.items() if not _is_readable(content, columns)]
+            reason = str(error).partition("\n")[0]
+            raise StorageError(
+                f"{broken[0]} cannot be read ({reason}): make that partition again"
+                if broken
+                else f"{next(iter(contents)).parent} and the files after it are no one table: {reason}"
+            ) from None
+
+
+def _is_readable(content: bytes, columns: list[str] | None) -> bool:
+    try:
+        pl.read_parquet(content, columns=columns)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a process of this machine had begun to write to `path` when it was killed."""
+    for temporary in path.parent.glob(f".{path.name}.{_NODE}.*.tmp"):
+        try:
+            os.kill(int(temporary.suffixes[-2].removeprefix(".")), 0)
+        except ProcessLookupError:
+            temporary.unlink(missing_ok=True)
+        except PermissionError:
+            continue  # it lives, under another user
 
 
 def sha256_of(path: Path) -> str:
