@@ -2,7 +2,7 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import dagster as dg
@@ -15,6 +15,7 @@ from md_platform.domain.intervals import DAY
 from md_platform.domain.schemas import Dataset
 from md_platform.storage.archive import Days
 
+_RUN_ID, _SOURCES = "mdp.run_id", "mdp.sources_sha256"
 _ROWS_PER_COMMIT = 4_000_000  # bounds a run's memory to some 2 GiB of indicator columns
 
 
@@ -25,7 +26,7 @@ def archive(
     keys = [(instrument, date) for instrument, dates in partition_keys(context).items() for date in dates]
     name = f"archive_{dataset.name}"
     stored, archived = _states(stores, dataset.name, keys), _states(stores, name, keys)
-    newest = stores.archive.version(dataset.name)
+    standing = _standing(stores, dataset, archived.values())
     records: dict[Key, PartitionRecord] = {}
     changed: list[Key] = []
     for key in keys:
@@ -35,33 +36,47 @@ def archive(
             records[key] = PartitionRecord(
                 name, *key, status="pending", evidence={"reason": reason}, run_id=context.run_id
             )
-        elif not _is_archived(now, before, newest):
+        elif before is None or before.sha256 != now.sha256 or not standing(before):
             changed.append(key)
     for commit in _commits(changed, stored):
         frame = stores.lake.read([stores.lake.path(dataset, *key) for key in commit])
         digest = hashlib.sha256("".join(str(stored[key].sha256) for key in commit).encode()).hexdigest()
-        metadata = {"mdp.run_id": context.run_id, "mdp.sources_sha256": digest, "mdp.partitions": str(len(commit))}
-        newest = stores.archive.replace(dataset.name, frame, dataset.time, list(_rectangles(commit)), metadata)
+        metadata = {_RUN_ID: context.run_id, _SOURCES: digest, "mdp.partitions": str(len(commit))}
+        version = stores.archive.replace(dataset.name, frame, dataset.time, list(_rectangles(commit)), metadata)
         for key in commit:
-            evidence = {"version": newest, "sources_sha256": digest}
+            evidence = {"version": version, "sources_sha256": digest}
             records[key] = replace(stored[key], dataset=name, evidence=evidence, run_id=context.run_id)
-        context.log.info("%s: %s partitions in version %s", dataset.name, len(commit), newest)
+        context.log.info("%s: %s partitions in version %s", dataset.name, len(commit), version)
     stores.ledger.record(list(records.values()))
     attach_metadata(context, records)
     yield dg.MaterializeResult(
         metadata={
             "partitions_committed": len(changed),
             "partitions_unchanged": len(keys) - len(records),
-            "version": newest,
+            "version": stores.archive.version(dataset.name),
         }
     )
 
 
-def _is_archived(now: PartitionRecord, before: PartitionRecord | None, newest: int) -> bool:
-    """Whether the archive holds what the working layer does; a table that was lost or rolled back does not."""
-    if before is None or before.status == "pending":
-        return False
-    return now.sha256 == before.sha256 and before.evidence["version"] <= newest
+def _standing(
+    stores: Stores, dataset: Dataset, archived: Iterable[PartitionRecord]
+) -> Callable[[PartitionRecord], bool]:
+    """Whether a record's commit still stands: not in a table that was lost, restored or rolled back since.
+
+    A commit that the log has outlived is taken to stand.
+    """
+    versions = [record.evidence["version"] for record in archived if "version" in record.evidence]
+    newest = stores.archive.version(dataset.name)
+    commits = stores.archive.commits(dataset.name, min(versions, default=newest))
+    first = min((commit.version for commit in commits), default=0)
+    known = {(c.metadata.get(_RUN_ID), c.metadata.get(_SOURCES)) for c in commits if c.stands}
+
+    def stands(record: PartitionRecord) -> bool:
+        version = record.evidence.get("version", newest + 1)
+        in_log = (record.run_id, record.evidence.get("sources_sha256")) in known
+        return bool(version <= newest and (version < first or in_log))
+
+    return stands
 
 
 def _states(stores: Stores, dataset: str, keys: list[Key]) -> dict[Key, PartitionRecord]:
