@@ -82,7 +82,7 @@ def by_day(frame: pl.DataFrame | None, time: str, dates: Sequence[dt.date]) -> I
     """
     if frame is None:
         return
-    day = pl.col(time).dt.date().forward_fill().backward_fill().alias("day")
+    day = pl.col(time).dt.date().forward_fill().backward_fill().fill_null(dates[0]).alias("day")
     parts = frame.with_columns(day).partition_by("day", as_dict=True, include_key=False, maintain_order=True)
     for date in dates:
         yield date, parts.get((date,), frame.clear())

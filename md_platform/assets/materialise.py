@@ -150,14 +150,22 @@ def _inputs(
 
 
 def _parts(make: Make, batch: Batch) -> Iterator[Part]:
-    """Parts of `batch`; an error that the platform raises on purpose fails the days that are still to come."""
+    """Parts of `batch`; an error that the platform raises on purpose fails the days that are still to come.
+
+    Where a stored file cannot be read, those days are made one by one, so that only those fail which need it.
+    """
     made = set()
     try:
         for part in make(batch):
             made.add(part.date)
             yield part
     except MdpError as error:
-        yield from (Part(date, failure=str(error)) for date in batch.dates if date not in made)
+        left = [date for date in batch.dates if date not in made]
+        if isinstance(error, StorageError) and len(left) > 1:
+            for date in left:
+                yield from _parts(make, replace(batch, dates=[date]))
+        else:
+            yield from (Part(date, failure=str(error)) for date in left)
 
 
 def _store(
