@@ -183,7 +183,9 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
 def _record(home: Home, name: str, pid: int) -> None:
     with contextlib.suppress(psutil.Error):
         content = {"pid": pid, "started": psutil.Process(pid).create_time()}
-        (home.run / f"{name}.json").write_text(json.dumps(content))
+        unfinished = home.run / f"{name}.new"
+        unfinished.write_text(json.dumps(content))
+        unfinished.replace(home.run / f"{name}.json")
 
 
 def _recorded(path: Path) -> psutil.Process | None:
