@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.writer.properties import ColumnProperties
 
 from md_platform.domain.intervals import DAY, Interval
@@ -61,6 +61,7 @@ class Commit:
     stands: bool
 
 
+_ATTEMPTS = 10
 _LATELY = 10  # commits that others may have made while one was written
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
@@ -76,6 +77,8 @@ def _delta_errors(uri: str) -> Iterator[None]:
                 if code := _OS_ERROR.search(str(error)):
                     raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
                 raise
+    except CommitFailedError:
+        raise
     except DeltaError as error:
         raise StorageError(f"{uri}: {str(error).splitlines()[0]}") from error
 
@@ -124,29 +127,46 @@ class Archive:
         None empties those days. One commit, whose metadata carries `metadata`; returns its version, -1 where there was
         nothing to empty. Readers see all or nothing.
         """
-        predicate = " OR ".join(f"({part.predicate})" for part in days)
         commit = CommitProperties(custom_metadata=metadata, max_commit_retries=100)
-        existing = self._open(table)
-        if frame is None:
-            if existing is None:
+        predicate = " OR ".join(f"({part.predicate})" for part in days)
+        rows = frame
+        if rows is not None:
+            rows = rows.rename({"instrument": "symbol"}).with_columns(
+                date=pl.col(time).dt.date(), month=pl.col(time).dt.strftime("%Y-%m")
+            )
+        for attempt in range(_ATTEMPTS):
+            existing = self._open(table)
+            if existing is None and rows is None:
                 return -1
-            with _delta_errors(self.uri(table)):
-                existing.delete(predicate, commit_properties=commit)
-            return self._version_of(table, metadata)
-        stored = frame.rename({"instrument": "symbol"}).with_columns(
-            date=pl.col(time).dt.date(), month=pl.col(time).dt.strftime("%Y-%m")
-        )
-        if "://" not in self.root:
-            with storage_errors(self.root):
+            try:
+                with _delta_errors(self.uri(table)):
+                    self._commit(table, existing, rows, predicate, commit)
+                break
+            except CommitFailedError as error:  # others made the table, or changed these files, since it was opened
+                if attempt == _ATTEMPTS - 1:
+                    raise StorageError(f"{self.uri(table)} is changed by others too often: {error}") from error
+        return self._version_of(table, metadata)
+
+    def _commit(
+        self,
+        table: str,
+        existing: DeltaTable | None,
+        rows: pl.DataFrame | None,
+        predicate: str,
+        commit: CommitProperties,
+    ) -> None:
+        if existing is not None and rows is None:
+            existing.delete(predicate, commit_properties=commit)
+        elif rows is not None:
+            if "://" not in self.root:
                 Path(self.root).mkdir(parents=True, exist_ok=True)
-        # the first commit appends: another process may have made the table by now, and its rows must stay
-        options: dict[str, Any] = (
-            {"mode": "append"} if existing is None else {"mode": "overwrite", "predicate": predicate}
-        )
-        with _delta_errors(self.uri(table)):
+            # the first commit appends: another process may have made the table by now, and its rows must stay
+            options: dict[str, Any] = {"mode": "append"}
+            if existing is not None:
+                options = {"mode": "overwrite", "predicate": predicate}
             write_deltalake(
                 existing or self.uri(table),
-                stored.to_arrow(),
+                rows.to_arrow(),
                 partition_by=PARTITION_BY,
                 writer_properties=_WRITER,
                 commit_properties=commit,
@@ -154,7 +174,6 @@ class Archive:
                 storage_options=self.storage_options or None,
                 **options,
             )
-        return self._version_of(table, metadata)
 
     def _version_of(self, table: str, metadata: Mapping[str, str]) -> int:
         """Version of the commit that carries `metadata`: others may have committed since."""
