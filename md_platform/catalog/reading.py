@@ -109,23 +109,24 @@ class Reader:
 
     def _frame(self, selection: Selection, chunk: Chunk) -> pl.DataFrame:
         dataset = selection.dataset
-        rows = None
+        rows = self._archived(selection, chunk) if chunk.place == "archive" else None
+        if rows is None:
+            paths = [path for date in chunk.dates for path in self._paths(dataset, selection.instrument, date)]
+            rows = self._lake.read(paths)
+        return _in_shape(rows, selection, chunk.interval)
+
+    def _archived(self, selection: Selection, chunk: Chunk) -> pl.DataFrame | None:
+        dataset = selection.dataset
+        timeframe = selection.timeframe and selection.timeframe.value
         try:
-            if chunk.place == "archive":
-                timeframe = selection.timeframe and selection.timeframe.value
-                rows = self._archive.read(dataset.name, [selection.instrument], chunk.interval, dataset.time, timeframe)
-            if rows is None:
-                rows = self._lake.read(
-                    [path for date in chunk.dates for path in self._paths(dataset, selection.instrument, date)]
-                )
+            return self._archive.read(dataset.name, [selection.instrument], chunk.interval, dataset.time, timeframe)
         except (pl.exceptions.PolarsError, DeltaError, OSError) as error:
             reason = str(error).splitlines()[0]
             days = f"{chunk.dates[0]} to {chunk.dates[-1]}"
             raise StorageError(
-                f"{dataset.name} of {selection.instrument}, {days}, cannot be read ({reason}):"
-                " `mdp backfill --refresh` makes it again"
+                f"{dataset.name} of {selection.instrument}, {days}, cannot be read from {self._archive.uri(dataset.name)}"
+                f" ({reason}): restore the table, or remove it and let `mdp backfill --refresh` make it again"
             ) from error
-        return _in_shape(rows, selection, chunk.interval)
 
     def _paths(self, dataset: Dataset, instrument: str, date: dt.date) -> list[Path]:
         sources = self._lake.sources(dataset, instrument, date) if dataset.by_source else [None]
