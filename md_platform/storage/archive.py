@@ -107,12 +107,16 @@ class Archive:
 
     def commits(self, table: str, oldest: int) -> list[Commit]:
         """Commits of `table` from version `oldest` on, as far as its log still reaches, newest first."""
-        opened = self._open(table)
-        if opened is None:
-            return []
+        for _ in range(_ATTEMPTS):
+            opened = self._open(table)
+            if opened is None:
+                return []
+            standing = opened.version()
+            log = opened.history(max(1, standing - oldest + 1))
+            if self.version(table) == standing:
+                break  # else the log was counted back from a commit that was no longer the last
         commits: list[Commit] = []
-        standing = opened.version()
-        for logged in opened.history(max(1, standing - oldest + 1)):
+        for logged in log:
             version = logged["version"]
             commits.append(Commit(version, logged, stands=version <= standing))
             if version <= standing and logged["operation"] == "RESTORE":  # to a time, where it names no version
