@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from md_platform.cli import services
+from md_platform.cli import data, load, services
 from md_platform.errors import MdpError
 
 app = typer.Typer(
@@ -18,8 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in services.COMMANDS:
-    app.command()(_command)
+for _command in (*services.COMMANDS, *load.COMMANDS, *data.COMMANDS):
+    app.command(_command.__name__.rstrip("_"))(_command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

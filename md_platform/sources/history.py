@@ -6,7 +6,7 @@ ccxt. Which one served is stamped on every row.
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,6 @@ from md_platform.domain.intervals import Interval
 from md_platform.errors import InvalidFile, RateLimited, SourceError, UnknownInstrument, UnknownVenue
 from md_platform.settings import VenueUrls
 from md_platform.sources.bulk import BulkSource, folder_of
-from md_platform.sources.ccxt_source import CcxtSource, knows
 from md_platform.sources.fetch import Fetcher, Meter, RetryPolicy, utc_now
 from md_platform.sources.rest import RestSource, Source
 from md_platform.venues import venue_named
@@ -83,24 +82,25 @@ class HistorySources:
         sources = self._sources(instrument.venue, interval, "trades")
         return _first(sources, lambda source, meter: source.trades(instrument, interval, meter))
 
-    def _sources(self, venue: str, interval: Interval, kind: Literal["bars", "trades"]) -> list[Source]:
+    def _sources(self, venue: str, interval: Interval, kind: Literal["bars", "trades"]) -> Iterator[Source]:
         spec, urls = self._spec(venue), self._urls.get(venue, VenueUrls())
         if spec is None:
-            return [self._ccxt_source(venue)]
-        sources: list[Source] = []
+            yield self._ccxt_source(venue)
+            return
         if spec.bulk_url is not None and urls.bulk is not None and interval.end <= self._clock():
-            sources.append(self._bulk_source(spec, urls.bulk))
-        sources.append(self._rest_source(spec))
+            yield self._bulk_source(spec, urls.bulk)
+        yield self._rest_source(spec)
         is_complete = kind == "trades" or spec.bars_back is None
         if spec.ccxt is not None and urls.rest is None and is_complete:
-            sources.append(self._ccxt_source(spec.ccxt))
-        return sources
+            yield self._ccxt_source(spec.ccxt)
 
     def _spec(self, venue: str) -> VenueSpec | None:
         """The venue in the registry, None where ccxt serves it; UnknownVenue where neither knows it."""
         try:
             return venue_named(venue)
         except UnknownVenue as error:
+            from md_platform.sources.ccxt_source import knows  # noqa: PLC0415 - as below
+
             if knows(venue):
                 return None
             raise UnknownVenue(f"{error}; nor does ccxt know it") from None
@@ -127,6 +127,9 @@ class HistorySources:
         url = self._urls.get(exchange, VenueUrls()).rest
 
         def make() -> Source:
+            # ccxt takes as long to import as everything else here together, and most runs never need it
+            from md_platform.sources.ccxt_source import CcxtSource  # noqa: PLC0415
+
             name = f"ccxt-{exchange}"
             name = name if url is None else stamped(name, url)
             return CcxtSource(exchange, name, self._cache, url, clock=self._clock, retry=self._retry)
@@ -153,7 +156,7 @@ def _has_id(instrument: Instrument) -> bool:
         return False
 
 
-def _first(sources: list[Source], ask: Callable[[Source, Meter], pl.DataFrame]) -> Fetched:
+def _first(sources: Iterable[Source], ask: Callable[[Source, Meter], pl.DataFrame]) -> Fetched:
     meter = Meter()
     attempts: list[Attempt] = []
     last: SourceError | InvalidFile | None = None
