@@ -224,7 +224,7 @@ def test_rows_that_cannot_be_read_are_counted_and_kept(file, now):
     ("name", "content", "message"),
     [
         ("a.zip", b"PK\x03\x04 spoiled", "a.zip is not a whole zip archive .*: fetch it again"),
-        ("a.csv.gz", gzip.compress(bars_text().encode())[:40], "a.csv.gz is not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(bars_text().encode(), mtime=0)[:40], "a.csv.gz is not a whole gzip file"),
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"\x00\x01\x02", "binary data"),
         ("a.csv", HEADER, "holds no rows"),
@@ -278,7 +278,7 @@ def test_an_archive_of_several_files_is_one_import(file, now):
         archive.writestr("__MACOSX/a.csv", "x")
         archive.writestr(
             "b/b.csv.gz",
-            gzip.compress(bars_text(header=None, start=T0 * 1_000 + 600_000_000, step=60_000_000).encode()),
+            gzip.compress(bars_text(header=None, start=T0 * 1_000 + 600_000_000, step=60_000_000).encode(), mtime=0),
         )
     plan = understand(file("all.zip", content.getvalue()), BTC, now=now)
     assert (plan.rows, plan.time_units) == (10, ("ms", "us"))
