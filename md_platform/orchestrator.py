@@ -34,12 +34,14 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether the run can change no more, nor be tried again."""
-        return self.status in FINISHED and (self.is_superseded or self.tags.get("dagster/will_retry") != "true")
+        return self.status in FINISHED and (
+            self.superseded_by is not None or self.tags.get("dagster/will_retry") != "true"
+        )
 
     @property
-    def is_superseded(self) -> bool:
-        """Whether Dagster tried the run again by another one, because its process ended."""
-        return "dagster/auto_retry_run_id" in self.tags
+    def superseded_by(self) -> str | None:
+        """The run by which Dagster tried this one again, because its process ended."""
+        return self.tags.get("dagster/auto_retry_run_id")
 
 
 class Orchestrator:

@@ -122,9 +122,9 @@ class Reader:
             return self._archive.read(dataset.name, [selection.instrument], chunk.interval, dataset.time, timeframe)
         except (pl.exceptions.PolarsError, DeltaError, OSError) as error:
             reason = str(error).splitlines()[0]
-            days = f"{chunk.dates[0]} to {chunk.dates[-1]}"
+            days, table = f"{chunk.dates[0]} to {chunk.dates[-1]}", self._archive.uri(dataset.name)
             raise StorageError(
-                f"{dataset.name} of {selection.instrument}, {days}, cannot be read from {self._archive.uri(dataset.name)}"
+                f"{dataset.name} of {selection.instrument}, {days}, cannot be read from {table}"
                 f" ({reason}): restore the table, or remove it and let `mdp backfill --refresh` make it again"
             ) from error
 

@@ -195,7 +195,7 @@ class Loader:
             run_id = self._orchestrator.launch(launch.universe, launch.assets, launch.partitions, tags, launch.config)
             launched[run_id] = launch
         runs = self._watch(load.id, lambda runs: self._progress(runs, launched), report, launched)
-        return [self._finished(run) for run in runs if _root(run) in launched and not run.is_superseded]
+        return [self._finished(run) for run in runs if _root(run) in launched and run.superseded_by is None]
 
     def under_way(self, load: Load) -> list[str]:
         """Ids of earlier loads with unfinished runs over some of the same partitions."""
@@ -253,7 +253,8 @@ class Loader:
                     raise
                 runs = []
             seen = {run.id for run in runs}
-            if seen and seen.issuperset(expected) and all(run.is_finished for run in runs):
+            awaited = {*expected, *(run.superseded_by for run in runs if run.superseded_by)}
+            if seen and seen >= awaited and all(run.is_finished for run in runs):
                 return runs
             time.sleep(self._poll_s)
 
