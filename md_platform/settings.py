@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="external PostgreSQL instead of the embedded one")
     redis_url: SecretStr | None = Field(default=None, description="external Redis instead of the embedded one")
     instruments: Annotated[tuple[str, ...], NoDecode] = SANDBOX_INSTRUMENTS
+    first_load_days: int = Field(default=3, ge=0, description="full days of them that `mdp up` loads")
     universes_file: Path | None = Field(default=None, description="TOML of universes; default the packaged one")
     alert_webhook_url: SecretStr | None = Field(default=None, description="told of failed runs")
     dagster_port: int = Field(default=3000, ge=1, le=65_535)

@@ -6,7 +6,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from md_platform.cli.loading import FinishedRun, Load, Loader
     from md_platform.cli.naming import Listing
     from md_platform.domain.instruments import Instrument
+    from md_platform.embedded.platform import Running
     from md_platform.settings import Settings, Universe
     from md_platform.sources.files import FilePlan
 
@@ -47,6 +48,7 @@ def backfill(
     from md_platform.domain.intervals import UTC, parse_interval
     from md_platform.settings import load_settings
 
+    _quiet()
     settings = load_settings()
     now = dt.datetime.now(UTC)
     days = parse_interval(start, end, now=now).days()
@@ -63,9 +65,41 @@ def backfill(
                 screen.say(f"load {earlier} is still making some of these partitions: waiting for it")
                 loader.wait_for(earlier, screen.progress)
             launches = loader.plan(load, refresh=refresh)
-            _run(loader, load, launches, screen)
+            is_whole = _run(loader, load, launches, screen)
         except KeyboardInterrupt:
             _interrupted(loader, load, screen, cancel=cancel_on_interrupt)
+    raise typer.Exit(0 if is_whole else 1)
+
+
+def first_load(running: "Running") -> None:
+    """Load the last full days of the configured instruments, for a platform that has just become ready.
+
+    Trades come too where they cost nothing (the sandbox) or where older bars can only be made of them (Kraken).
+    """
+    from md_platform.catalog.backfill import Chain
+    from md_platform.cli.load_report import Screen
+    from md_platform.cli.loading import Load
+    from md_platform.cli.naming import resolve
+    from md_platform.domain.intervals import DAY, UTC
+
+    settings = running.settings
+    registered, loader, listing = _open(settings)
+    instruments = resolve(settings.instruments, registered, listing, settings.instruments)
+    loader.register(instruments)
+    today = dt.datetime.now(UTC).date()
+    days = tuple(today - n * DAY for n in range(settings.first_load_days, 0, -1))
+    for trades in (True, False):
+        members = tuple(each for each in instruments if _needs_trades(each.venue) == trades)
+        if members:
+            load = Load(members, days, Chain("archive", trades=trades))
+            with Screen(_dagster_url(settings), load, as_json=False) as screen:
+                _run(loader, load, loader.plan(load), screen)
+
+
+def _needs_trades(venue: str) -> bool:
+    from md_platform.venues import VENUES
+
+    return any(spec.id == venue and (spec.is_simulated or spec.bars_back is not None) for spec in VENUES)
 
 
 def import_(
@@ -96,6 +130,7 @@ def import_(
     from md_platform.errors import InvalidFile
     from md_platform.settings import load_settings, load_universes
 
+    _quiet()
     settings = load_settings()
     columns = _columns(column or [])
     if dry_run:
@@ -120,13 +155,14 @@ def import_(
         if len(finished) < len(days):
             screen.say(f"{today} is not over yet: its rows are not imported")
         try:
-            _run(loader, load, loader.plan_files(load, plans, time_unit, columns), screen)
+            is_whole = _run(loader, load, loader.plan_files(load, plans, time_unit, columns), screen)
         except KeyboardInterrupt:
             _interrupted(loader, load, screen, cancel=cancel_on_interrupt)
+    raise typer.Exit(0 if is_whole else 1)
 
 
-def _run(loader: "Loader", load: "Load", launches: "Sequence[Launch]", screen: "Screen") -> None:
-    """Run `launches` and what follows from them, show what came of it, and exit by it."""
+def _run(loader: "Loader", load: "Load", launches: "Sequence[Launch]", screen: "Screen") -> bool:
+    """Run `launches` and what follows from them, show what came of it; whether all of it is there now."""
     runs: list[FinishedRun] = []
     if launches:
         screen.launching(launches)
@@ -136,12 +172,11 @@ def _run(loader: "Loader", load: "Load", launches: "Sequence[Launch]", screen: "
         runs += loader.run(load, following, screen.progress)
     summaries = loader.summaries(load)
     screen.finish(runs, summaries, is_done_already=not launches)
-    is_whole = all(not each.statuses["failed"] and not each.statuses["pending"] for each in summaries)
-    if not is_whole or any(run.status != "SUCCESS" for run in runs):
-        raise typer.Exit(1)
+    is_made = all(not each.statuses["failed"] and not each.statuses["pending"] for each in summaries)
+    return is_made and all(run.status == "SUCCESS" for run in runs)
 
 
-def _interrupted(loader: "Loader", load: "Load", screen: "Screen", *, cancel: bool) -> None:
+def _interrupted(loader: "Loader", load: "Load", screen: "Screen", *, cancel: bool) -> NoReturn:
     if cancel:
         screen.say(f"interrupted: cancelled {len(loader.cancel(load))} runs; what they had made stays")
     else:
@@ -214,6 +249,12 @@ def _require_quote(instrument: "Instrument", universes: "tuple[Universe, ...]") 
         )
 
 
+def _quiet() -> None:
+    from md_platform.telemetry import configure_logging
+
+    configure_logging("error")  # what went wrong is told once, by the command
+
+
 def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
     """Registered instruments, what loads, and what asks a venue for its instruments."""
     import os
@@ -224,9 +265,7 @@ def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
     from md_platform.embedded.platform import child_environment, database_url
     from md_platform.orchestrator import Orchestrator
     from md_platform.settings import load_universes, venue_urls
-    from md_platform.telemetry import configure_logging
 
-    configure_logging("error")  # what went wrong is told once, by the command
     home = Home.at(settings.home)
     ledger = Ledger(database_url(settings))
     orchestrator = Orchestrator(_dagster_url(settings))

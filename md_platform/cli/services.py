@@ -23,12 +23,15 @@ def up(
     ] = "md_platform.definitions",
 ) -> None:
     """Start everything on this machine and keep it running until Ctrl-C."""
+    from md_platform.cli.load import first_load
     from md_platform.embedded import platform
     from md_platform.settings import load_settings
     from md_platform.telemetry import configure_logging
 
     configure_logging()
-    platform.up(load_settings(), progress=_line, ready=_print_ready, definitions=definitions)
+    settings = load_settings()
+    load = first_load if settings.first_load_days and definitions == platform.DEFINITIONS else None
+    platform.up(settings, progress=_line, ready=_print_ready, first_load=load, definitions=definitions)
     _line("stopped")
 
 
