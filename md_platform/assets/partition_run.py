@@ -14,6 +14,7 @@ from dagster._core.execution.context.metadata_logging import (
 from md_platform.assets.partitions import DATE, SYMBOL
 from md_platform.catalog.ledger import PartitionRecord
 
+_EXPLAINED = 200  # partitions of one run whose events carry their evidence; the ledger has it for any number
 Key = tuple[str, dt.date]
 """Instrument id and first day of the period."""
 
@@ -39,17 +40,18 @@ def attach_metadata(
     `context.add_asset_metadata(…, partition_key=…)` does the same for one partition, but enumerates all partitions of
     the run on every call: 1,500 partitions would take longer to describe than to make. So its accumulator is set once.
     """
+    evidence = len(records) <= _EXPLAINED
     handles: dict[OutputMetadataHandle | AssetMetadataHandle, Mapping[str, Any]] = {
         AssetMetadataHandle(
             asset_key=context.asset_key, partition_key=dg.MultiPartitionKey({SYMBOL: key[0], DATE: key[1].isoformat()})
-        ): {**_metadata(record), **(more or {}).get(key, {})}
+        ): {**_metadata(record, evidence=evidence), **(more or {}).get(key, {})}
         for key, record in records.items()
     }
     step = context.get_step_execution_context()
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=handles)  # noqa: SLF001 - see above
 
 
-def _metadata(record: PartitionRecord) -> dict[str, Any]:
+def _metadata(record: PartitionRecord, *, evidence: bool) -> dict[str, Any]:
     shown = {
         "status": record.status,
         "score": record.score,
@@ -59,6 +61,6 @@ def _metadata(record: PartitionRecord) -> dict[str, Any]:
         "last_time": record.last_time and record.last_time.isoformat(),
         "source": record.source,
         "sha256": record.sha256,
-        "evidence": dg.MetadataValue.json(record.evidence) if record.evidence else None,
+        "evidence": dg.MetadataValue.json(record.evidence) if evidence and record.evidence else None,
     }
     return {name: value for name, value in shown.items() if value is not None}
