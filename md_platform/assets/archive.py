@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import dagster as dg
+import polars as pl
 
 from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.stores import Stores
@@ -13,6 +14,7 @@ from md_platform.catalog.ledger import PartitionRecord
 from md_platform.catalog.ranges import blocks
 from md_platform.domain.intervals import DAY
 from md_platform.domain.schemas import Dataset
+from md_platform.errors import StorageError
 from md_platform.storage.archive import Days
 
 _RUN_ID, _SOURCES = "mdp.run_id", "mdp.sources_sha256"
@@ -38,20 +40,36 @@ def archive(
             )
         elif before is None or before.sha256 != now.sha256 or not standing(before):
             changed.append(key)
+    failed: dict[Key, str] = {}
     for commit in _commits(changed, stored):
-        frame = stores.lake.read([stores.lake.path(dataset, *key) for key in commit])
-        digest = hashlib.sha256("".join(str(stored[key].sha256) for key in commit).encode()).hexdigest()
-        metadata = {_RUN_ID: context.run_id, _SOURCES: digest, "mdp.partitions": str(len(commit))}
-        version = stores.archive.replace(dataset.name, frame, dataset.time, list(_rectangles(commit)), metadata)
-        for key in commit:
+        try:
+            frame, broken = _readable(stores, dataset, commit)
+            failed |= broken
+            whole = [key for key in commit if key not in broken]
+            if not whole:
+                continue
+            digest = hashlib.sha256("".join(str(stored[key].sha256) for key in whole).encode()).hexdigest()
+            metadata = {_RUN_ID: context.run_id, _SOURCES: digest, "mdp.partitions": str(len(whole))}
+            version = stores.archive.replace(dataset.name, frame, dataset.time, list(_rectangles(whole)), metadata)
+        except StorageError as error:
+            failed |= dict.fromkeys(commit, str(error))
+            continue
+        for key in whole:
             evidence = {"version": version, "sources_sha256": digest}
             records[key] = replace(stored[key], dataset=name, evidence=evidence, run_id=context.run_id)
-        context.log.info("%s: %s partitions in version %s", dataset.name, len(commit), version)
+        context.log.info("%s: %s partitions in version %s", dataset.name, len(whole), version)
+    for key, reason in failed.items():
+        records[key] = PartitionRecord(
+            name, *key, status="failed", score=0.0, evidence={"error": reason}, run_id=context.run_id
+        )
     stores.ledger.record(list(records.values()))
     attach_metadata(context, records)
+    if failed and len(failed) == len(changed):
+        raise dg.Failure(f"{name} failed: {next(iter(failed.values()))}", allow_retries=False)
     yield dg.MaterializeResult(
         metadata={
-            "partitions_committed": len(changed),
+            "partitions_committed": len(changed) - len(failed),
+            "partitions_failed": len(failed),
             "partitions_unchanged": len(keys) - len(records),
             "version": stores.archive.version(dataset.name),
         }
@@ -82,6 +100,23 @@ def _standing(
 def _states(stores: Stores, dataset: str, keys: list[Key]) -> dict[Key, PartitionRecord]:
     dates = [key[1] for key in keys]
     return stores.ledger.states(dataset, {key[0] for key in keys}, min(dates), max(dates) + DAY)
+
+
+def _readable(stores: Stores, dataset: Dataset, keys: list[Key]) -> tuple[pl.DataFrame | None, dict[Key, str]]:
+    """Rows of `keys`, save of those whose file is broken, and what is wrong with each of these."""
+    paths = {key: stores.lake.path(dataset, *key) for key in keys}
+    try:
+        return stores.lake.read(paths.values()), {}
+    except StorageError:
+        broken = {}
+        for key, path in paths.items():
+            try:
+                stores.lake.read([path])
+            except StorageError as error:
+                broken[key] = str(error)
+        if not broken:
+            raise
+        return stores.lake.read(path for key, path in paths.items() if key not in broken), broken
 
 
 def _commits(changed: list[Key], stored: dict[Key, PartitionRecord]) -> Iterator[list[Key]]:
