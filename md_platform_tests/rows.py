@@ -1,6 +1,7 @@
 """Bars and trades for tests: a few telling values in, frames of the stored schema out."""
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -74,6 +75,13 @@ def trade_rows(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def day_of_bars(date: dt.date, minutes: Iterable[int] = range(1_440), **given: Any) -> pl.DataFrame:
-    """1m bars of the UTC day `date`, prices that wave, so that indicators have something to say."""
+    """1m bars of the UTC day `date`, at prices that wave calmly, so that no check finds anything odd in them."""
     offset = (dt.datetime(date.year, date.month, date.day, tzinfo=UTC) - DAY0) // dt.timedelta(minutes=1)
-    return bar_rows(bar(offset + n, 100 + ((offset + n) * 7919 % 997) / 50, **given) for n in minutes)
+    return bar_rows(
+        bar(offset + n, price, **{"low": price - 1, **given}) for n in minutes if (price := wave(offset + n))
+    )
+
+
+def wave(minute: int) -> float:
+    """A price around 100 that moves by some hundredths a minute."""
+    return round(100 + 5 * math.sin(minute / 97) + (minute * 7919 % 13) / 100, 2)
