@@ -80,7 +80,9 @@ class Orchestrator:
         for instrument in instruments:
             if instrument not in known:
                 variables = {"universe": f"{universe}_instruments", "key": instrument, "location": _LOCATION}
-                _expect(self.query(_ADD_PARTITION, variables)["addDynamicPartition"], "AddDynamicPartitionSuccess")
+                answer = self.query(_ADD_PARTITION, variables)["addDynamicPartition"]
+                if answer["__typename"] != "DuplicateDynamicPartitionError":  # the sensor came before us
+                    _expect(answer, "AddDynamicPartitionSuccess")
 
     def launch(
         self,
