@@ -6,13 +6,14 @@ import dagster as dg
 
 from md_platform.domain.schemas import Dataset
 from md_platform.quality import CheckResult, Verdict, check_names, own_checks
+from md_platform.quality.expected import GRIDS
 
 _SEVERITY = {"error": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeverity.WARN}
 
 
 def is_judged(dataset: Dataset) -> bool:
     """Whether `dataset` has a suite; raw data are judged when they are cleaned."""
-    return bool(own_checks(dataset.name))
+    return dataset.name in GRIDS
 
 
 def check_specs(universe: str, dataset: Dataset) -> list[dg.AssetCheckSpec]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -23,6 +23,7 @@ from md_platform.domain.intervals import DAY, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, INSTANT, QUARANTINED_BARS, QUARANTINED_TRADES, Dataset
 from md_platform.errors import MdpError, StorageError
 from md_platform.quality import (
+    CompiledSuite,
     MeasuredPartition,
     Measurement,
     expected_table,
@@ -83,6 +84,7 @@ def materialise(
     keys = partition_keys(context)
     known = _inputs(stores, inputs, keys)
     recorder = _Recorder(stores)
+    suite = load_suite(dataset.name) if is_judged(dataset) else None
     count = sum(len(dates) for dates in keys.values())
 
     def one(item: tuple[str, list[dt.date]]) -> list[_Made]:
@@ -90,7 +92,7 @@ def materialise(
         batch = Batch(Instrument.parse(instrument), dates, universe, stores, known, imported)
         made = []
         for part in _parts(make, batch):
-            record, measurement = _store(batch, dataset, [each.name for each in inputs], part)
+            record, measurement = _store(batch, dataset, [each.name for each in inputs], part, suite)
             record = replace(record, run_id=context.run_id)
             recorder.add(record)
             shown = preview(part.frame) if part.frame is not None and count <= _PREVIEWED else None
@@ -107,11 +109,9 @@ def materialise(
     if len(unmade) == len(made):
         raise dg.Failure(f"{dataset.name} failed: {unmade[0].evidence['error']}", allow_retries=False)
     yield dg.MaterializeResult()
-    if is_judged(dataset):
-        measured = [MeasuredPartition(*_key(each), each.measurement) for each in made if each.measurement is not None]
-        yield from check_results(
-            validate(load_suite(dataset.name), measured, run_id=context.run_id, docs=stores.reports / context.run_id)
-        )
+    measured = [MeasuredPartition(*_key(each), each.measurement) for each in made if each.measurement is not None]
+    if suite is not None:
+        yield from check_results(validate(suite, measured, run_id=context.run_id, docs=stores.reports / context.run_id))
     if statuses["failed"] == len(made):
         raise dg.Failure(
             f"{dataset.name}: every partition breaks an expectation of severity error", allow_retries=False
@@ -169,7 +169,7 @@ def _parts(make: Make, batch: Batch) -> Iterator[Part]:
 
 
 def _store(
-    batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part
+    batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part, suite: CompiledSuite | None
 ) -> tuple[PartitionRecord, Measurement | None]:
     """Write the rows and the rejects of `part`, measure them, and say what the ledger should know."""
     instrument, lake = batch.instrument.id, batch.stores.lake
@@ -187,12 +187,13 @@ def _store(
     evidence: dict[str, Any] = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
     if written is not None and part.frame is not None:
         record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
-        first, last = part.frame.select(first=pl.col(dataset.time).min(), last=pl.col(dataset.time).max()).row(0)
+        times = part.frame[dataset.time]
+        first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
         record = replace(record, first_time=first, last_time=last)
-    if not is_judged(dataset):
+    if suite is None:
         return replace(record, status="ok" if written else "missing", evidence=evidence), None
     expected = expected_table(dataset.name, batch.universe.calendar, part.date)
-    measurement = load_suite(dataset.name).measure(part.frame if written else None, expected)
+    measurement = suite.measure(part.frame if written else None, expected)
     score = score_partition(measurement, sum(quarantined.get("quarantined", {}).values()))
     evidence |= {"expected": measurement.expected, "missing": measurement.missing} | (
         {"violations": measurement.evidence()} if measurement.broken else {}
@@ -223,4 +224,4 @@ def _quarantine(lake: Lake, instrument: str, part: Part) -> dict[str, Any]:
         lake.remove(path)
         return {}
     lake.write(path, part.rejected)
-    return {"quarantined": dict(part.rejected["rule"].value_counts().sort("rule").iter_rows())}
+    return {"quarantined": dict(sorted(Counter(part.rejected["rule"].to_list()).items()))}
