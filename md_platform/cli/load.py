@@ -171,7 +171,7 @@ def _run(loader: "Loader", load: "Load", launches: "Sequence[Launch]", screen: "
         screen.say("indicators of later days, weeks and months follow")
         runs += loader.run(load, following, screen.progress)
     summaries = loader.summaries(load)
-    screen.finish(runs, summaries, is_done_already=not launches)
+    screen.finish(runs, summaries, is_done_already=not runs)
     is_made = all(not each.statuses["failed"] and not each.statuses["pending"] for each in summaries)
     return is_made and all(run.status == "SUCCESS" for run in runs)
 
