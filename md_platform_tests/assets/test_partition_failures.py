@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import subprocess
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -20,10 +22,11 @@ SPAN = Interval(Interval.day(DATES[0]).start, Interval.day(DATES[-1]).end)
 
 
 class Venue:
-    """Binance's REST protocol for one symbol; refuses the days in `refused`."""
+    """Binance's REST protocol for one symbol; refuses the days in `refused`, has nothing of those in `empty`."""
 
     def __init__(self):
         self.refused = set()
+        self.empty = set()
         self.raised = 0
 
     def __call__(self, asked):
@@ -32,7 +35,10 @@ class Venue:
                 json.dumps({"symbols": [{"symbol": "BTCUSDT", "baseAsset": "BTC", "quoteAsset": "USDT"}]}).encode()
             )
         start, end = int(asked.params["startTime"]), int(asked.params["endTime"])
-        if dt.datetime.fromtimestamp(start / 1_000, dt.UTC).date() in self.refused:
+        date = dt.datetime.fromtimestamp(start / 1_000, dt.UTC).date()
+        if date in self.empty:
+            return Answer(b"[]")
+        if date in self.refused:
             return Answer(b'{"code": -1100, "msg": "Illegal characters found"}', status=400)
         rows = [
             [t, "100", "130", "90", str(self.raised + wave(t // 60_000)), "2", t + 59_999, "200", 4, "1", "100", "0"]
@@ -153,8 +159,51 @@ def test_a_file_that_cannot_be_understood_fails_the_import_in_plain_words(platfo
     assert "bars need" in platform.ledger("raw_bars")[DATES[0]]["evidence"]["error"]
 
 
-def test_a_lake_that_cannot_be_written_fails_the_partition_in_plain_words(platform, csv):
-    file = csv("day.csv", day_of_bars(DATES[0], range(300)))
-    platform.stores.lake.root.mkdir()
-    (platform.stores.lake.root / "raw").write_text("a file where a folder should be")
-    platform.run(["raw_bars"], AAA, DATES[0], files=[file], fails=True)
+def test_a_day_of_which_the_source_has_nothing_is_missing_all_along(platform, venue):
+    venue.empty = {DATES[0]}
+    week = DATES[0] - dt.timedelta(days=DATES[0].weekday())
+    names = [*CHAIN[:3], "indicators", "archive_cleaned_bars"]
+    platform.run(names, BTC, DATES[0])
+    platform.run(["weekly_bars"], BTC, week)
+    for dataset in names:
+        assert platform.statuses(dataset) == ["missing"], dataset
+    assert platform.ledger("weekly_bars")[week]["status"] == "missing"
+    assert platform.ledger("cleaned_bars")[DATES[0]]["evidence"]["gaps"] == [
+        {"start": "2024-02-27T00:00:00+00:00", "end": "2024-02-28T00:00:00+00:00", "bars": 1_440}
+    ]
+
+
+@pytest.mark.parametrize("dataset", ["cleaned_trades", "trade_bars", "resampled_bars", "indicators"])
+def test_what_has_no_input_yet_waits_for_it(platform, dataset):
+    platform.run([dataset], AAA, DATES[0])
+    assert platform.statuses(dataset) == ["pending"]
+    assert "not made yet" in platform.ledger(dataset)[DATES[0]]["evidence"]["reason"]
+
+
+def test_what_is_not_made_yet_is_not_archived(platform):
+    platform.run(["archive_cleaned_bars"], AAA, DATES[0])
+    assert platform.ledger("archive_cleaned_bars")[DATES[0]]["evidence"] == {"reason": "cleaned_bars is not made yet"}
+    assert platform.stores.archive.version("cleaned_bars") == -1
+
+
+def test_an_archive_without_space_fails_in_plain_words_and_is_filled_later(platform, csv):
+    file = csv("days.csv", pl.concat([day_of_bars(date) for date in DATES]))
+    platform.run(CHAIN[:2], AAA, DATES[0], DATES[-1], files=[file])
+    root = Path(platform.stores.archive.root)
+    root.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", root], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        result = platform.run(["archive_cleaned_bars"], AAA, DATES[0], DATES[-1], fails=True)
+    finally:
+        subprocess.run(["umount", root], check=True)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "no space left" in failure.step_failure_data.user_failure_data.description
+    assert platform.statuses("archive_cleaned_bars") == ["failed"] * 3
+    assert "free some disk" in platform.ledger("archive_cleaned_bars")[DATES[0]]["evidence"]["error"]
+    platform.run(["archive_cleaned_bars"], AAA, DATES[0], DATES[-1])
+    assert platform.statuses("archive_cleaned_bars") == ["ok"] * 3
+    assert archived_days(platform, AAA) == DATES

@@ -21,8 +21,10 @@ CHAIN = ["raw_bars", "cleaned_bars", "archive_cleaned_bars"]
 @pytest.fixture
 def archived(platform, csv):
     """Four days, each archived by a commit of its own: versions 0 to 3."""
+    file = csv("days.csv", pl.concat([day_of_bars(date, range(30)) for date in DATES]))
+    platform.run(CHAIN[:2], AAA, DATES[0], DATES[-1], files=[file])
     for date in DATES:
-        platform.run(CHAIN, AAA, date, files=[csv(f"{date}.csv", day_of_bars(date, range(30)))])
+        platform.run(CHAIN[2:], AAA, date)
     assert platform.stores.archive.version("cleaned_bars") == 3
     return platform
 
