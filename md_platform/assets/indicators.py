@@ -6,18 +6,16 @@ import polars as pl
 
 from md_platform.assets.batch import Batch, Part
 from md_platform.domain.calendars import bars_per_year
-from md_platform.domain.indicators import STANDARD_SET, Ohlcv, memory_days
+from md_platform.domain.indicators import STANDARD_SET, Ohlcv
 from md_platform.domain.intervals import DAY, INTRADAY_ROLL_UPS, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, RESAMPLED_BARS, Dataset
-from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES, indicator_values
+from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES, indicator_values, look_back_days
 
 _COLUMNS = ["timeframe", "open_time", "open", "high", "low", "close", "volume"]
 
 
-def look_back_days(calendar: str, dataset: Dataset) -> int:
-    """Days before a day whose bars in `dataset` its indicators read, over all timeframes there."""
-    timeframes = [Timeframe.M1] if dataset is CLEANED_BARS else list(INTRADAY_ROLL_UPS)
-    return max(memory_days(STANDARD_SET, tf, bars_per_year(calendar, tf)) for tf in timeframes)
+TIMEFRAMES = {CLEANED_BARS: (Timeframe.M1,), RESAMPLED_BARS: INTRADAY_ROLL_UPS}
+"""Timeframes that each input brings."""
 
 
 def indicators(batch: Batch) -> Iterator[Part]:
@@ -29,8 +27,8 @@ def indicators(batch: Batch) -> Iterator[Part]:
         return
     calendar = batch.universe.calendar
     windows = {}
-    resampled = _read(batch, RESAMPLED_BARS, look_back_days(calendar, RESAMPLED_BARS))
-    minutes = _read(batch, CLEANED_BARS, look_back_days(calendar, CLEANED_BARS))
+    resampled = _read(batch, RESAMPLED_BARS, look_back_days(calendar, TIMEFRAMES[RESAMPLED_BARS]))
+    minutes = _read(batch, CLEANED_BARS, look_back_days(calendar, TIMEFRAMES[CLEANED_BARS]))
     for timeframe in INDICATOR_TIMEFRAMES:
         rows = minutes if timeframe is Timeframe.M1 else resampled
         if rows is not None:

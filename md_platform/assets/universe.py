@@ -20,6 +20,7 @@ from md_platform.catalog.chain import ARCHIVED
 from md_platform.domain import schemas
 from md_platform.domain.schemas import Dataset
 from md_platform.settings import Universe
+from md_platform.transforms.indicators import look_back_days
 
 OWNERS = ["team:market-data"]
 VENUES_POOL = "venues"
@@ -105,7 +106,7 @@ def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
 def _dep(universe: Universe, upstream: Dataset, made: Made) -> dg.AssetDep:
     mapping = None
     if made.looks_back:
-        mapping = look_back(indicators.look_back_days(universe.calendar, upstream))
+        mapping = look_back(look_back_days(universe.calendar, indicators.TIMEFRAMES[upstream]))
     elif made.partitions != "daily":
         mapping = members()
     return dg.AssetDep([universe.name, upstream.name], partition_mapping=mapping)

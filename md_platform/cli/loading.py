@@ -25,15 +25,13 @@ from md_platform.catalog.backfill import (
 from md_platform.catalog.chain import PERIOD_ASSETS
 from md_platform.catalog.ledger import Ledger, States
 from md_platform.catalog.ranges import PERIODS_FOLLOW, Range, blocks, next_day
-from md_platform.domain.calendars import bars_per_year
-from md_platform.domain.indicators import STANDARD_SET, memory_days
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import DAY, Timeframe
 from md_platform.errors import InvalidRange, OrchestratorUnavailable, StorageError
 from md_platform.orchestrator import UNFINISHED, Orchestrator, Run
 from md_platform.settings import Universe, universe_of
 from md_platform.sources.files import FilePlan
-from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES
+from md_platform.transforms.indicators import look_back_days
 
 BACKFILL, VENUE = "mdp/backfill", "mdp/venue"
 """Tags of every run that a load launches: the load's own id, and the venue, of which one run goes at a time.
@@ -283,11 +281,6 @@ class Loader:
         for instrument in instruments:
             members.setdefault(self._universe(instrument), []).append(instrument)
         return members
-
-
-def look_back_days(calendar: str) -> int:
-    """Days before a day that its indicators read, over all timeframes."""
-    return max(memory_days(STANDARD_SET, tf, bars_per_year(calendar, tf)) for tf in INDICATOR_TIMEFRAMES)
 
 
 def _root(run: Run) -> str:

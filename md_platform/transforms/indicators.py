@@ -1,18 +1,24 @@
 """Bars with their look-back in; the indicator values of single days out, each a function of those days and its past."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 
 import numpy as np
 import polars as pl
 
-from md_platform.domain.indicators import IndicatorSpec, Ohlcv, compute_day
+from md_platform.domain.calendars import bars_per_year
+from md_platform.domain.indicators import STANDARD_SET, IndicatorSpec, Ohlcv, compute_day, memory_days
 from md_platform.domain.intervals import INTRADAY_ROLL_UPS, Interval, Timeframe
 from md_platform.domain.schemas import INSTANT
 
 INDICATOR_TIMEFRAMES = (Timeframe.M1, *INTRADAY_ROLL_UPS)
 """Timeframes whose bars the `indicators` dataset covers."""
+
+
+def look_back_days(calendar: str, timeframes: Iterable[Timeframe] = INDICATOR_TIMEFRAMES) -> int:
+    """Days before a day whose bars the standard set reads, the most of `timeframes`."""
+    return max(memory_days(STANDARD_SET, each, bars_per_year(calendar, each)) for each in timeframes)
 
 
 def indicator_values(

@@ -112,24 +112,21 @@ def test_a_running_period_is_provisional_and_grows_with_its_days(platform, csv):
     assert platform.ledger(table)[start]["evidence"]["members"].startswith("2 of ")
 
 
-def test_a_revised_day_changes_its_week_and_month(platform, csv):
+def test_a_revised_day_changes_its_month(platform, csv):
     names = ["raw_bars", "cleaned_bars", "resampled_bars"]
-    platform.run(names, AAA, DATES[0], DATES[1],
-                 files=[csv("days.csv", pl.concat([day_of_bars(date, range(30)) for date in DATES[:2]]))])  # fmt: skip
-    week = ["weekly_bars", "archive_weekly_bars"]
     month = ["monthly_bars", "archive_monthly_bars"]
-    platform.run(week, AAA, DATES[0])
-    platform.run(month, AAA, dt.date(2024, 2, 1))
-    before = {name: platform.ledger(name) for name in ("weekly_bars", "monthly_bars")}
+    first = dt.date(2024, 2, 1)
+    file = csv("days.csv", pl.concat([day_of_bars(date, range(30)) for date in DATES[:2]]))
+    platform.run(names, AAA, DATES[0], DATES[1], files=[file])
+    platform.run(month, AAA, first)
+    before = platform.ledger("monthly_bars")[first]
     platform.run(names, AAA, DATES[1], files=[csv("revised.csv", day_of_bars(DATES[1], range(30), volume=9.0))])
-    platform.run(week, AAA, DATES[0])
-    platform.run(month, AAA, dt.date(2024, 2, 1))
-    for name, start in (("weekly_bars", DATES[0]), ("monthly_bars", dt.date(2024, 2, 1))):
-        assert platform.ledger(name)[start]["sha256"] != before[name][start]["sha256"]
-        span = Interval(Interval.day(start).start, Interval.day(start + DAY).start)
-        bars = platform.stores.archive.read(name, [AAA], span, "open_time")
-        assert bars.select("is_closed", "volume").rows() == [(True, 30 * 4.0 + 30 * 9.0)]
-        assert bars["revision"][0] == 30, "one for each minute revised"
+    platform.run(month, AAA, first)
+    assert platform.ledger("monthly_bars")[first]["sha256"] != before["sha256"]
+    span = Interval(Interval.day(first).start, Interval.day(first + DAY).start)
+    bars = platform.stores.archive.read("monthly_bars", [AAA], span, "open_time")
+    assert bars.select("is_closed", "volume").rows() == [(True, 30 * 4.0 + 30 * 9.0)]
+    assert bars["revision"][0] == 30, "one for each minute revised"
 
 
 def test_bad_rows_are_in_quarantine_until_the_source_mends_them(platform, csv):
