@@ -136,6 +136,6 @@ def universe_of(instrument_id: str, universes: tuple[Universe, ...]) -> Universe
 
 
 def packaged_file(name: str) -> Path:
-    """A file that ships with the code (`dagster.yaml`, `sql`): within the package in a wheel, above it in a checkout."""
+    """A file that ships with the code (`dagster.yaml`, `sql`): in the package in a wheel, above it in a checkout."""
     here = Path(__file__).parent
     return here / name if (here / name).exists() else here.parent / name
