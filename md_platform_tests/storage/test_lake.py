@@ -164,6 +164,15 @@ def test_a_reader_never_meets_half_a_file_while_writers_are_killed(tmp_path):
     assert files(tmp_path) == ["part.parquet"], "what the killed had begun is gone"
 
 
+def test_what_a_killed_process_had_begun_is_removed_by_the_next_write(lake):
+    path = lake.write(lake.path(CLEANED_BARS, BTC, DATE), day_of_bars(DATE, range(1))).path
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    path.with_name(f".part.parquet.{os.uname().nodename}.{gone.pid}.tmp").write_bytes(b"half")
+    lake.write(path, day_of_bars(DATE, range(2)))
+    assert files(lake.root) == ["part.parquet"]
+
+
 def test_what_a_living_process_is_writing_is_left_alone(lake):
     path = lake.path(CLEANED_BARS, BTC, DATE)
     path.parent.mkdir(parents=True)
