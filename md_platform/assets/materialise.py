@@ -14,6 +14,7 @@ import polars as pl
 
 from md_platform.assets.batch import Batch, FileImport, Input, Part
 from md_platform.assets.checks import check_results, is_judged
+from md_platform.assets.lineage import column_lineage
 from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.preview import preview
 from md_platform.assets.stores import Stores
@@ -38,7 +39,9 @@ from md_platform.storage.lake import Lake, Written
 Make = Callable[[Batch], Iterator[Part]]
 
 _WORKERS = 2
-_PREVIEWED = 20  # partitions of one run that carry a preview; more would swell the event log
+_PREVIEWED = (
+    20  # partitions of one run that carry a preview and the lineage of their columns; more would swell the event log
+)
 
 
 @dataclass
@@ -108,7 +111,8 @@ def materialise(
     unmade = [each.record for each in made if "error" in each.record.evidence]
     if len(unmade) == len(made):
         raise dg.Failure(f"{dataset.name} failed: {unmade[0].evidence['error']}", allow_retries=False)
-    yield dg.MaterializeResult()
+    lineage = column_lineage(universe.name, dataset, inputs)
+    yield dg.MaterializeResult(metadata={"dagster/column_lineage": lineage} if count <= _PREVIEWED and inputs else None)
     measured = [MeasuredPartition(*_key(each), each.measurement) for each in made if each.measurement is not None]
     if suite is not None:
         yield from check_results(validate(suite, measured, run_id=context.run_id, docs=stores.reports / context.run_id))

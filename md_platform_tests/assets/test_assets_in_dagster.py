@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from md_platform.assets.batch import Batch, Part, by_day
+from md_platform.assets.lineage import column_lineage
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.assets.universe import CHAIN, Made, universe_assets
 from md_platform.domain.intervals import DAY, Interval
-from md_platform.domain.schemas import CLEANED_BARS, DATASETS, INSTANT, Column, Dataset
+from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES, DATASETS, INSTANT, TRADE_BARS, Column, Dataset
 from md_platform.settings import load_universes
 from md_platform_tests.rows import day_of_bars
 
@@ -51,7 +52,16 @@ def test_each_partition_of_a_run_bears_its_own_metadata(platform, days):
             assert dt.datetime.fromisoformat(value(event, "last_time")) == last
     preview = value(platform.events("cleaned_bars")[f"{DATES[0]}|{AAA}"], "preview")
     assert "| 1m " in preview
+    lineage = value(platform.events("cleaned_bars")[f"{DATES[0]}|{AAA}"], "dagster/column_lineage")
+    came_from = {(dep.asset_key.path[-1], dep.column_name) for dep in lineage.deps_by_column["close"]}
+    assert came_from == {("raw_bars", "close"), ("trade_bars", "close")}
     assert preview.startswith("`▁") or preview[1] in "▁▂▃▄▅▆▇█"
+
+
+def test_bars_made_of_trades_come_from_the_columns_of_trades():
+    deps = column_lineage("crypto", TRADE_BARS, [CLEANED_TRADES]).deps_by_column
+    assert [dep.column_name for dep in deps["quote_volume"]] == ["price", "size"]
+    assert [dep.column_name for dep in deps["instrument"]] == ["instrument"]
 
 
 def test_a_partition_that_failed_says_so_on_its_event(platform, days):
