@@ -114,7 +114,7 @@ def platform(home: Path) -> Iterator[Orchestrator]:
             [sys.executable, "-m", "md_platform.cli", "up"], env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            while b"ready after" not in (home / "up.log").read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[2]:
+            while b"; open http" not in (home / "up.log").read_bytes():
                 if process.poll() is not None:
                     raise SystemExit((home / "up.log").read_text())
                 time.sleep(0.2)
