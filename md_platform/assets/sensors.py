@@ -104,25 +104,29 @@ def periods_sensor(partitions: UniversePartitions) -> dg.SensorDefinition:
         timeframe: dg.define_asset_job(f"{universe}_{names[0]}", selection=selection(universe, names))
         for timeframe, names in PERIOD_ASSETS.items()
     }
+    own_names = {job.name for job in jobs.values()}  # a run of a whole job names no assets
     days = dg.AssetKey([universe, "resampled_bars"])
 
     @dg.run_status_sensor(
         name=f"{universe}_periods",
         run_status=dg.DagsterRunStatus.SUCCESS,
         request_jobs=list(jobs.values()),
+        minimum_interval_seconds=10,  # one run a tick is all that Dagster lets a sensor answer with requests
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Recomputes the weeks and months of the days that a run made.",
     )
-    def follow(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def follow(context: dg.RunStatusSensorContext) -> list[dg.RunRequest] | None:
         run = context.dagster_run
         touched = Range.of_run(run.tags)
-        if touched is None or days not in (run.asset_selection or {days}) or PERIODS_FOLLOW in run.tags:
-            yield dg.SkipReason("no days were made, or their launcher follows up itself")
-            return
+        made_days = run.job_name not in own_names and days in (run.asset_selection or {days})
+        if touched is None or not made_days or PERIODS_FOLLOW in run.tags:
+            return None  # and not a reason, which would end the tick before the next run is looked at
+        requests = []
         for timeframe, job in jobs.items():
             first, last = (period_start(Timeframe(timeframe), date) for date in (touched.first, touched.last))
             tags = Range(touched.instruments, first, last).tags
-            yield dg.RunRequest(run_key=f"{run.run_id}|{timeframe}", job_name=job.name, tags=tags)
+            requests.append(dg.RunRequest(run_key=f"{run.run_id}|{timeframe}", job_name=job.name, tags=tags))
+        return requests
 
     return follow
 
