@@ -1,5 +1,6 @@
 # make up      start the platform on this machine, Ctrl-C stops it
 # make test    everything that a change must pass; sets itself up
+# make platform-test  a real platform, end to end: loads, order, faults, kills; ten minutes
 # make lint    style, types, imports
 # make bench   benchmarks against the limits they are held to
 # make schema  write sql/schema.sql again after a new migration
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 GATE := 90
 GATED := domain venues transforms storage quality
 
-.PHONY: up test lint bench schema constraints clean
+.PHONY: up test platform-test lint bench schema constraints clean
 
 up: $(VENV)/.installed
 	@$(BIN)/mdp up
@@ -25,6 +26,9 @@ test: $(VENV)/.developing
 		echo "coverage of $$package, at least $(GATE) %:"; \
 		$(BIN)/python -m coverage report --include="md_platform/$$package/*" --fail-under=$(GATE) || failed=1; \
 	done; test -z "$$failed"
+
+platform-test: $(VENV)/.developing
+	MDP_PLATFORM_TESTS=1 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

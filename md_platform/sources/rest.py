@@ -102,7 +102,7 @@ class RestSource:
         oldest = timeframe.open_time(self._fetcher.clock()) - dt.timedelta(seconds=seconds * (spec.bars_back - 1))
         if interval.start < oldest:
             raise NotServed(
-                f"{spec.id} serves only the last {spec.bars_back} {timeframe} bars, from {oldest:%Y-%m-%dT%H:%M} on"
+                f"{spec.id} serves only the last {spec.bars_back} {timeframe} bars, {interval.start:%Y-%m-%d} is older"
             )
 
 
