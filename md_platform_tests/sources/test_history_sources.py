@@ -158,7 +158,7 @@ def test_when_all_fail_the_last_error_tells_every_reason(serve, tmp_path, impati
 
 def test_kraken_says_how_far_its_bars_go_back(tmp_path, impatient):
     history = sources(tmp_path, impatient, {"kraken": VenueUrls(rest="http://127.0.0.1:9")})
-    with pytest.raises(SourceRejected, match="kraken serves only the last 720 1m bars, from 2024-01-04T12:01 on"):
+    with pytest.raises(SourceRejected, match="kraken serves only the last 720 1m bars, 2024-01-02 is older"):
         history.bars(Instrument("kraken", "BTC", "USD", "XXBTZUSD"), DAY)
 
 
