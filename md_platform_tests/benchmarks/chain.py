@@ -1,9 +1,9 @@
-"""Benchmark: instruments × days from the raw layer through the archive in one ranged run, and reading a year of bars.
+"""Benchmark: instruments × days from the raw layer through the archive in ranged runs, and reading a year of bars.
 
-    python -m md_platform_tests.benchmarks.chain [--instruments 50] [--days 30] [--limit PATH]
+    python -m md_platform_tests.benchmarks.chain [--instruments 50] [--days 30] [--runs 2] [--limit PATH]
 
-Everything is real: `mdp up` with its daemon and PostgreSQL in a temporary home, one run launched as `mdp backfill`
-launches it. With `--limit` the plain script at PATH (the same work in one process, without a platform) runs before and
+Everything is real: `mdp up` with its daemon and PostgreSQL in a temporary home, runs launched as `mdp backfill`
+launches them, as many side by side as the queue lets run. With `--limit` the plain script at PATH (the same work in one process, without a platform) runs before and
 after in the same session; its rows differ, because it fills missing minutes and the platform must not.
 """
 
@@ -146,8 +146,8 @@ class PeakMemory(threading.Thread):
                     self.mib = max(self.mib, process.memory_info().rss / 2**20)
 
 
-def bench_chain(instruments: int, days: int) -> float:
-    """Seconds from the first step's start to the last step's end of the ranged run; prints each step."""
+def bench_chain(instruments: int, days: int, runs: int) -> float:
+    """Seconds from the first step's start to the last step's end of all runs; prints each step of the first."""
     with tempfile.TemporaryDirectory(prefix="mdp-bench-") as folder:
         home = Path(folder)
         began = time.perf_counter()
@@ -160,15 +160,20 @@ def bench_chain(instruments: int, days: int) -> float:
             memory = PeakMemory()
             memory.start()
             began = time.perf_counter()
-            wanted = Range(tuple(names), FIRST, FIRST + (days - 1) * DAY)
-            run_id = orchestrator.launch("crypto", assets, wanted, {PERIODS_FOLLOW: "yes"})
-            (run,) = orchestrator.wait([run_id], lambda _: None)
+            width = -(-instruments // runs)
+            ranges = [
+                Range(tuple(names[n : n + width]), FIRST, FIRST + (days - 1) * DAY)
+                for n in range(0, instruments, width)
+            ]
+            run_ids = [orchestrator.launch("crypto", assets, wanted, {PERIODS_FOLLOW: "yes"}) for wanted in ranges]
+            statuses = {run.status for run in orchestrator.wait(run_ids, lambda _: None)}
             wall = time.perf_counter() - began
             memory.stop.set()
-            steps = _steps(orchestrator, run_id)
-        for name, start, end in steps:
+            steps = [_steps(orchestrator, run_id) for run_id in run_ids]
+        for name, start, end in steps[0]:
             print(f"  {name:32s} {end - start:6.2f} s")
-        seconds = max(end for _, _, end in steps) - min(start for _, start, _ in steps)
+        every = [step for run in steps for step in run]
+        seconds = max(end for _, _, end in every) - min(start for _, start, _ in every)
         archive = Archive(str(home / "archive"))
         whole = Interval(Interval.day(FIRST).start, Interval.day(FIRST + days * DAY).start)
         rows = {}
@@ -176,7 +181,8 @@ def bench_chain(instruments: int, days: int) -> float:
             frame = archive.read(dataset, names, whole, "open_time")
             rows[dataset] = 0 if frame is None else frame.height
         print(
-            f"{run.status}: {instruments} instruments x {days} days in {seconds:.1f} s, {wall:.1f} s with queue and start"
+            f"{'/'.join(statuses)}: {instruments} instruments x {days} days in {seconds:.1f} s,"
+            f" {wall:.1f} s with queue and start, {len(steps)} runs"
         )
         print(f"rows archived {rows}, peak memory of one process {memory.mib:.0f} MiB")
         return seconds
@@ -225,6 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instruments", type=int, default=50)
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=2, help="ranged runs that share the instruments")
     parser.add_argument("--limit", type=Path, default=LIMIT, help="plain script to compare with")
     wanted = parser.parse_args()
     bench_year()
@@ -232,7 +239,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mdp-limit-") as folder:
         if wanted.limit.exists():
             limits.append(bench_limit(wanted.limit, wanted.instruments, wanted.days, folder))
-        seconds = bench_chain(wanted.instruments, wanted.days)
+        seconds = bench_chain(wanted.instruments, wanted.days, wanted.runs)
         if wanted.limit.exists():
             limits.append(bench_limit(wanted.limit, wanted.instruments, wanted.days, folder))
             print(f"ratio to the plain script: {seconds / (sum(limits) / len(limits)):.2f}")

@@ -106,14 +106,9 @@ def vwap(bars: Ohlcv) -> Outputs:
         return (np.empty(0),)
     typical = (bars.high + bars.low + bars.close) / 3
     day = bars.open_time // _DAY_US
-    starts = np.flatnonzero(np.r_[True, day[1:] != day[:-1]])
-    lengths = np.diff(np.r_[starts, len(bars)])
-    # One row per day: a running sum over all days, less its value at midnight, would lose the digits of small volumes.
-    row = np.repeat(np.arange(len(starts)), lengths)
-    place = np.arange(len(bars)) - np.repeat(starts, lengths)
-    traded = np.zeros((2, len(starts), lengths.max()))
-    traded[:, row, place] = typical * bars.volume, bars.volume
-    value, volume = traded.cumsum(axis=2)[:, row, place]
+    # Summed day by day: a running sum over all days, less its value at midnight, loses the digits of small volumes.
+    days = np.split(np.stack((typical * bars.volume, bars.volume)), np.flatnonzero(np.diff(day)) + 1, axis=1)
+    value, volume = np.concatenate([traded.cumsum(axis=1) for traded in days], axis=1)
     return (np.divide(value, volume, out=np.full(len(bars), np.nan), where=volume > 0),)
 
 
