@@ -12,6 +12,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.errors import MalformedPayload, SourceError
+from md_platform.venues import binance_feed
 from md_platform.venues.frames import (
     bar_frame,
     decoded,
@@ -187,6 +188,7 @@ BINANCE = VenueSpec(
     history=RestHistory(
         instruments_request, parse_instruments, bars_request, parse_bars, trades_request, parse_trades, parse_error
     ),
+    feeds=binance_feed.FEEDS,
 )
 SANDBOX = replace(
     BINANCE,
@@ -196,5 +198,6 @@ SANDBOX = replace(
     bulk_url=None,
     ccxt=None,
     is_simulated=True,
+    feeds=(binance_feed.SANDBOX,),
 )
 VENUES = (BINANCE, SANDBOX)

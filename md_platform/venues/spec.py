@@ -8,12 +8,16 @@ import datetime as dt
 import email.utils
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.errors import RateLimited, SourceError, SourceRejected, SourceUnavailable
+
+if TYPE_CHECKING:
+    from md_platform.venues.feeds import Feed
 
 _RATE_LIMITED = {418, 429}
 _SERVER_ERROR = 500
@@ -107,6 +111,7 @@ class VenueSpec:
     ccxt: str | None = None
     is_simulated: bool = False
     history: RestHistory | None = None
+    feeds: tuple["Feed", ...] = ()
 
 
 def retry_after_s(headers: Mapping[str, str], now: dt.datetime | None = None) -> float | None:

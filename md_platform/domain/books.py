@@ -1,0 +1,148 @@
+"""Book updates of one instrument in, a book that is right or knows that it is not out."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from sortedcontainers import SortedDict
+
+from md_platform.domain.events import Book, BookUpdate, Level
+
+Outcome = Literal["applied", "old", "waiting", "gap", "checksum"]
+_WAITING_UPDATES = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class BookRules:
+    """How a venue's book is kept right.
+
+    follows   whether an update may be applied to a book that stands at a sequence; None where the venue numbers nothing
+    bridges   the same for the first update after a snapshot; None where it is no different
+    checksum  of a book's bids and asks from the best on, as many as `checksum_depth`; None where the venue sends none
+    depth     levels a side that the venue keeps, None for all: what falls below is cut after each update
+
+    An update whose sequence the book already holds is old, and passed over, whatever the venue.
+    """
+
+    follows: Callable[[int, BookUpdate], bool] | None = None
+    bridges: Callable[[int, BookUpdate], bool] | None = None
+    checksum: Callable[[Sequence[Level], Sequence[Level]], int | str] | None = None
+    checksum_depth: int = 25
+    depth: int | None = None
+
+
+class OrderBook:
+    """The book of one instrument. It holds nothing until a snapshot, and nothing after a gap until the next one."""
+
+    def __init__(self, rules: BookRules) -> None:
+        self._rules = rules
+        self._bids: SortedDict[float, Level] = SortedDict()
+        self._asks: SortedDict[float, Level] = SortedDict()
+        self._waiting: deque[BookUpdate] = deque(maxlen=_WAITING_UPDATES)
+        self._is_fresh = False
+        self.is_right = False
+        self.sequence: int | None = None
+        self.updated: tuple[int, int] = 0, 0
+
+    def apply(self, update: BookUpdate) -> Outcome:
+        """Apply `update`; after "gap" and "checksum" the book is empty and wrong until a snapshot comes.
+
+        Updates that come before the snapshot wait for it ("waiting"), as a snapshot asked over REST is older than they.
+        """
+        if update.is_snapshot:
+            return self._restart(update)
+        if not self.is_right:
+            self._waiting.append(update)
+            return "waiting"
+        return self._change(update)
+
+    def _restart(self, snapshot: BookUpdate) -> Outcome:
+        self._bids.clear()
+        self._asks.clear()
+        self.is_right = self._is_fresh = True
+        self.sequence = snapshot.sequence
+        self._write(snapshot)
+        outcome: Outcome = self._verified(snapshot)
+        waited = list(self._waiting)
+        self._waiting.clear()
+        for update in waited:
+            if self.apply(update) in ("gap", "checksum"):
+                outcome = "gap"
+        return outcome
+
+    def _change(self, update: BookUpdate) -> Outcome:
+        last, sequence = self.sequence, update.sequence
+        if last is not None and sequence is not None:
+            if sequence <= last:
+                return "old"
+            follows = self._rules.bridges if self._is_fresh and self._rules.bridges else self._rules.follows
+            if follows is not None and not follows(last, update):
+                self.invalidate()
+                self._waiting.append(update)
+                return "gap"
+        self._is_fresh = False
+        if sequence is not None:
+            self.sequence = sequence
+        self._write(update)
+        return self._verified(update)
+
+    def _write(self, update: BookUpdate) -> None:
+        for levels, side in ((update.bids, self._bids), (update.asks, self._asks)):
+            for level in levels:
+                price = float(level[0])
+                if float(level[1]):
+                    side[price] = level
+                else:
+                    side.pop(price, None)
+        depth = self._rules.depth
+        if depth is not None:
+            while len(self._bids) > depth:
+                self._bids.popitem(0)
+            while len(self._asks) > depth:
+                self._asks.popitem(-1)
+        self.updated = update.ts_event, update.ts_received
+
+    def _verified(self, update: BookUpdate) -> Outcome:
+        checksum, depth = self._rules.checksum, self._rules.checksum_depth
+        if (
+            checksum is None
+            or update.checksum is None
+            or checksum(self.bids(depth), self.asks(depth)) == update.checksum
+        ):
+            return "applied"
+        self.invalidate()
+        return "checksum"
+
+    def invalidate(self) -> None:
+        """Forget everything: a disconnect, or a gap in what the connection carried."""
+        self._bids.clear()
+        self._asks.clear()
+        self._waiting.clear()
+        self.is_right = False
+        self.sequence = None
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the best bid is not below the best ask: a book that nobody should see."""
+        return bool(self._bids and self._asks and self._bids.peekitem(-1)[0] >= self._asks.peekitem(0)[0])
+
+    def bids(self, depth: int | None = None) -> list[Level]:
+        """Levels from the best bid down, as the venue wrote them."""
+        return list(islice(reversed(self._bids.values()), depth))
+
+    def asks(self, depth: int | None = None) -> list[Level]:
+        """Levels from the best ask up."""
+        return list(islice(self._asks.values(), depth))
+
+    def top(self, instrument: str, depth: int) -> Book | None:
+        """The best `depth` levels; None where the book is wrong, empty or crossed."""
+        if not self.is_right or self.is_crossed or not (self._bids or self._asks):
+            return None
+        bids, asks = _numbers(self.bids(depth)), _numbers(self.asks(depth))
+        return Book(instrument, *self.updated, bids, asks, self.sequence or 0)
+
+
+def _numbers(levels: Iterable[Level]) -> list[tuple[float, float]]:
+    return [(float(price), float(size)) for price, size in levels]

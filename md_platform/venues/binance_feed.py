@@ -1,0 +1,289 @@
+"""Binance live: combined streams of spot, USD-M and COIN-M futures. Frames in, events out.
+
+Spot quotes carry no time of the venue. Sizes of COIN-M are contracts, as the venue counts them. Sandbox: `sandbox`.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from md_platform.domain.books import BookRules
+from md_platform.domain.events import (
+    Bar,
+    BookUpdate,
+    Channel,
+    Event,
+    Level,
+    Malformed,
+    Quote,
+    Refused,
+    Side,
+    Subscribed,
+    Trade,
+    Unknown,
+)
+from md_platform.domain.instruments import Instrument
+from md_platform.domain.intervals import Timeframe
+from md_platform.venues.feeds import Feed, Subscription, decoded_each
+from md_platform.venues.spec import RateLimit, Request
+
+_STREAMS: dict[Channel, str] = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
+_CHANNELS: dict[str, Channel] = {"trade": "trades", "aggTrade": "trades", "bookTicker": "quotes", "kline": "bars"}
+_NAMES_PER_MESSAGE = 100
+_MS = 1_000_000
+
+
+class _Kline(msgspec.Struct):
+    t: int
+    i: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - as Binance calls it
+    c: str
+    v: str
+    n: int
+    x: bool
+    q: str
+    V: str
+    Q: str
+
+
+class _Data(msgspec.Struct):
+    """Every kind of message: which fields are there depends on `e`, and spot quotes have no `e`."""
+
+    s: str = ""
+    e: str = ""
+    E: int = 0
+    T: int = 0
+    t: int = 0
+    p: str = ""
+    q: str = ""
+    m: bool = False
+    a: str | int | list[Level] = ""
+    f: int = 0
+    l: int = 0  # noqa: E741 - as Binance calls it
+    b: str | int | list[Level] = ""
+    B: str = ""
+    A: str = ""
+    u: int = 0
+    U: int = 0
+    pu: int | None = None
+    k: _Kline | None = None
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    msg: str = ""
+
+
+class _Frame(msgspec.Struct):
+    """A message of a stream, or the answer to a request (`id`)."""
+
+    stream: str = ""
+    data: _Data | None = None
+    id: int | None = None
+    error: _Error | None = None
+
+
+class _Snapshot(msgspec.Struct):
+    lastUpdateId: int  # noqa: N815 - as Binance calls it
+    bids: list[Level]
+    asks: list[Level]
+    E: int = 0
+
+
+_decode_one = msgspec.json.Decoder(_Frame).decode
+_decode_many = msgspec.json.Decoder(list[_Frame]).decode
+
+
+class BinanceSession:
+    """One combined-stream connection."""
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._streams = [f"{s.instrument.native.lower()}@{_STREAMS[s.channel]}" for s in subscriptions]
+        self._ids = {s.instrument.native.upper(): s.instrument.id for s in subscriptions}
+        self._channels = {s.instrument.native.lower() + "@" + _STREAMS[s.channel]: s for s in subscriptions}
+        self._asked: dict[int, list[str]] = {}
+        self._numbers = itertools.count(1)
+
+    def opening(self) -> list[bytes | str]:
+        """SUBSCRIBE messages."""
+        return [self._subscribe(names) for names in _slices(self._streams, _NAMES_PER_MESSAGE)]
+
+    def _subscribe(self, names: list[str]) -> bytes:
+        number = next(self._numbers)
+        self._asked[number] = names
+        return msgspec.json.encode({"method": "SUBSCRIBE", "params": names, "id": number})
+
+    def receive(self, frames: Sequence[bytes], received_ns: int) -> list[Event]:
+        """Events of `frames`, in order."""
+        out: list[Event] = []
+        ids = self._ids
+        for raw, frame in decoded_each(_decode_many, _decode_one, frames, out):
+            data = frame.data
+            if data is None:
+                out += self._answer(raw, frame)
+                continue
+            instrument = ids.get(data.s)
+            if instrument is None:
+                out.append(Unknown(raw))
+                continue
+            kind = data.e
+            try:
+                if kind == "trade":
+                    side: Side = "sell" if data.m else "buy"  # m: the resting order bought
+                    out.append(Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side))
+                elif kind in _PARSERS:
+                    out.append(_PARSERS[kind](data, instrument, received_ns))
+                else:
+                    out.append(Unknown(raw))
+            except (ValueError, TypeError, OverflowError) as error:
+                out.append(Malformed(raw, f"{kind or 'bookTicker'}: {error}"))
+        return out
+
+    def _answer(self, raw: bytes, frame: _Frame) -> Iterable[Event]:
+        if frame.id is None and frame.error is None:
+            return [Unknown(raw)]
+        names = self._asked.pop(frame.id or 0, [])
+        if frame.error is not None:
+            return [Refused(f"{frame.error.code} {frame.error.msg}")]
+        confirmed: dict[Channel, list[str]] = {}
+        for name in names:
+            subscription = self._channels[name]
+            confirmed.setdefault(subscription.channel, []).append(subscription.instrument.native)
+        return [Subscribed(channel, symbols) for channel, symbols in confirmed.items()]
+
+
+def _aggregated(data: _Data, instrument: str, received_ns: int) -> Trade:
+    if not isinstance(data.a, int):
+        raise TypeError(f"id of an aggregated trade must be a number, was {data.a!r}")
+    side: Side = "sell" if data.m else "buy"
+    return Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, data.l - data.f + 1)
+
+
+def _quote(data: _Data, instrument: str, received_ns: int) -> Quote:
+    if not isinstance(data.b, str) or not isinstance(data.a, str):
+        raise TypeError("bid and ask of a quote must be text")
+    at = data.T * _MS or received_ns
+    return Quote(instrument, at, received_ns, float(data.b), float(data.B), float(data.a), float(data.A), data.u)
+
+
+def _depth(data: _Data, instrument: str, received_ns: int) -> BookUpdate:
+    if not isinstance(data.b, list) or not isinstance(data.a, list):
+        raise TypeError("sides of a book must be lists")
+    at = (data.T or data.E) * _MS
+    return BookUpdate(
+        instrument,
+        at,
+        received_ns,
+        data.b,
+        data.a,
+        sequence=data.u,
+        first_sequence=data.U,
+        previous_sequence=data.pu,
+    )
+
+
+def _bar(data: _Data, instrument: str, received_ns: int) -> Bar:
+    kline = data.k
+    if kline is None:
+        raise TypeError("a kline must hold k")
+    opened = kline.t * _MS
+    return Bar(
+        instrument,
+        kline.i,
+        opened,
+        opened + (Timeframe(kline.i).seconds or 0) * 1_000_000_000,
+        float(kline.o),
+        float(kline.h),
+        float(kline.l),
+        float(kline.c),
+        float(kline.v),
+        float(kline.q),
+        kline.n,
+        float(kline.V),
+        float(kline.Q),
+        kline.x,
+        "venue",
+        0,
+        received_ns,
+    )
+
+
+_PARSERS: dict[str, Callable[[_Data, str, int], Event]] = {
+    "aggTrade": _aggregated,
+    "bookTicker": _quote,
+    "": _quote,
+    "depthUpdate": _depth,
+    "kline": _bar,
+}
+
+
+def _slices(names: list[str], size: int) -> Iterable[list[str]]:
+    return (names[n : n + size] for n in range(0, len(names), size))
+
+
+def spot_follows(last: int, update: BookUpdate) -> bool:
+    """Spot updates number what they hold: the next begins right after, or overlaps where a snapshot came between."""
+    first, end = update.first_sequence, update.sequence
+    return first is not None and end is not None and first <= last + 1 <= end
+
+
+def futures_follows(last: int, update: BookUpdate) -> bool:
+    """Futures updates name the one before."""
+    return update.previous_sequence == last
+
+
+def futures_bridges(last: int, update: BookUpdate) -> bool:
+    """The first one after a snapshot holds the snapshot's own number."""
+    first, end = update.first_sequence, update.sequence
+    return futures_follows(last, update) or (first is not None and end is not None and first <= last <= end)
+
+
+def _parse_snapshot(payload: bytes, instrument: Instrument, received_ns: int) -> BookUpdate:
+    """A REST depth answer. MsgspecError (a ValueError) where it is not one."""
+    book = msgspec.json.decode(payload, type=_Snapshot)
+    at = book.E * _MS or received_ns
+    return BookUpdate(
+        instrument.id, at, received_ns, book.bids, book.asks, is_snapshot=True, sequence=book.lastUpdateId
+    )
+
+
+def _snapshot_request(path: str, weight: float) -> Callable[[Instrument], Request]:
+    return lambda instrument: Request(path, {"symbol": instrument.native, "limit": 1_000}, weight)
+
+
+SPOT = Feed(
+    name="binance",
+    urls=("wss://stream.binance.com:9443/stream", "wss://data-stream.binance.vision/stream"),
+    channels=frozenset(_STREAMS),
+    session=BinanceSession,
+    book=BookRules(follows=spot_follows),
+    snapshot_request=_snapshot_request("/api/v3/depth", 50),
+    parse_snapshot=_parse_snapshot,
+    max_streams=1_024,
+    max_connection_s=24 * 3_600,
+    connect_limit=RateLimit(weight=300, window_s=300),
+)
+USDM = replace(
+    SPOT,
+    name="binance-usdm",
+    urls=("wss://fstream.binance.com/stream",),
+    rest_url="https://fapi.binance.com",
+    accepts=lambda instrument: instrument.is_perpetual and instrument.quote != "USD",
+    book=BookRules(follows=futures_follows, bridges=futures_bridges),
+    snapshot_request=_snapshot_request("/fapi/v1/depth", 20),
+    max_streams=200,
+)
+COINM = replace(
+    USDM,
+    name="binance-coinm",
+    urls=("wss://dstream.binance.com/stream",),
+    rest_url="https://dapi.binance.com",
+    accepts=lambda instrument: instrument.is_perpetual and instrument.quote == "USD",
+    snapshot_request=_snapshot_request("/dapi/v1/depth", 20),
+)
+SANDBOX = replace(SPOT, name="sandbox", urls=("ws://127.0.0.1:8090/binance/stream",))
+FEEDS = (SPOT, USDM, COINM)
