@@ -135,6 +135,17 @@ class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):
     last_missing: int | None = None
 
 
+class Quarantined(msgspec.Struct, array_like=True, tag="quarantined"):
+    """Something received that is not passed on, with the reason: a frame that breaks the protocol, or a broken rule."""
+
+    venue: str
+    feed: str
+    at: int
+    reason: str
+    raw: str
+    instrument: str = ""
+
+
 MarketEvent = Trade | Quote | BookUpdate | Bar
 
 

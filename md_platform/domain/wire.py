@@ -8,13 +8,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from md_platform.domain.events import Bar, Book, FeedNotice, Quote, Trade
+from md_platform.domain.events import Bar, Book, FeedNotice, Quarantined, Quote, Trade
 
 VERSION = 1
 EVENTS = "md:events"
 """Channel of what happens to feeds: disconnects, gaps, halts, resyncs."""
 
-Published = Trade | Quote | Book | Bar | FeedNotice
+QUARANTINE = "md:quarantine"
+"""Channel of what was received and not passed on."""
+
+Published = Trade | Quote | Book | Bar | FeedNotice | Quarantined
 
 
 class Batch(msgspec.Struct):
@@ -29,7 +32,7 @@ _decode = msgspec.json.Decoder(Batch).decode
 
 
 def channel_of(event: Published) -> str:
-    """`md:trades:{id}`, `md:quotes:{id}`, `md:book:{id}`, `md:bars:{id}:{timeframe}` or `md:events`."""
+    """`md:trades:{id}`, `md:quotes:{id}`, `md:book:{id}`, `md:bars:{id}:{timeframe}`, `md:events`, `md:quarantine`."""
     match event:
         case Trade():
             return f"md:trades:{event.instrument}"
@@ -41,6 +44,8 @@ def channel_of(event: Published) -> str:
             return f"md:bars:{event.instrument}:{event.timeframe}"
         case FeedNotice():
             return EVENTS
+        case Quarantined():
+            return QUARANTINE
 
 
 def encode(events: Sequence[Published]) -> bytes:
