@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from md_platform.quality.partitions import Flags, Indices, Partitions
+from md_platform.quality.partitions import Flags, Groups, Partitions
 
 Values = npt.NDArray[np.float64]
 Instants = npt.NDArray[np.datetime64]
@@ -43,7 +43,7 @@ def robust_z(values: Values) -> Values:
     return scored
 
 
-def _scored(values: Values, groups: list[Indices]) -> Values:
+def _scored(values: Values, groups: Groups) -> Values:
     """Robust z of each value among those of its group."""
     result = np.full_like(values, np.nan)
     for group in groups:
@@ -68,7 +68,7 @@ def _instants(parts: Partitions, name: str) -> Instants:
 
 def _moved(parts: Partitions, values: Values) -> Flags:
     """Whether each value differs from the one before; the first of a partition does."""
-    moved = parts.begins.copy()
+    moved = parts.each.begins.copy()
     moved[1:] |= values[1:] != values[:-1]
     return moved
 
@@ -82,7 +82,7 @@ def _log_ratio(numerator: Values, denominator: Values, judged: Flags) -> Values:
 
 def _changes(parts: Partitions, price: Values, judged: Flags) -> Values:
     """Log change against the price before, NaN where there is none, where it stood still or is not judged."""
-    return _log_ratio(price, np.roll(price, 1), judged & ~parts.begins & _moved(parts, price))
+    return _log_ratio(price, np.roll(price, 1), judged & ~parts.each.begins & _moved(parts, price))
 
 
 def _rows_since(moved: Flags, counted: Flags) -> Values:
@@ -105,7 +105,7 @@ def _bar_ranges(parts: Partitions) -> Values:
 
 
 def _bar_stale_run(parts: Partitions) -> Values:
-    moved = parts.begins.copy()
+    moved = parts.each.begins.copy()
     for name in ("open", "high", "low", "close"):
         moved |= _moved(parts, _floats(parts, name))
     return _rows_since(moved, _traded(parts))
@@ -118,25 +118,26 @@ def _taker_buy_share(parts: Partitions) -> Values:
 
 def _trade_changes(parts: Partitions) -> Values:
     price = _floats(parts, "price")
-    return _changes(parts, price, np.ones_like(parts.begins))
+    return _changes(parts, price, np.ones_like(parts.each.begins))
 
 
 def _trade_stale_run(parts: Partitions) -> Values:
-    return _rows_since(_moved(parts, _floats(parts, "price")), np.ones_like(parts.begins))
+    return _rows_since(_moved(parts, _floats(parts, "price")), np.ones_like(parts.each.begins))
 
 
 def _seconds_since_previous(parts: Partitions) -> Values:
     opened = _instants(parts, "open_time")
     result = np.full(opened.size, np.nan)
-    for group in parts.each_timeframe:
-        result[group[1:]] = np.diff(opened[group]) / _SECOND
+    groups = parts.each_timeframe
+    follows = ~groups.begins[1:]
+    result[groups.order[1:][follows]] = (np.diff(opened[groups.order]) / _SECOND)[follows]
     return result
 
 
 def _infinite_values(parts: Partitions) -> Values:
     counted = np.zeros(parts.rows.height)
     for name, dtype in parts.rows.schema.items():
-        if dtype.is_float():
+        if dtype.is_float() and not np.isfinite(parts.rows[name].sum()):  # a finite sum has no infinity in it
             counted += np.isinf(_floats(parts, name))
     return counted
 

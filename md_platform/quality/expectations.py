@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from md_platform.domain.schemas import INSTANT
@@ -223,8 +224,10 @@ def _compound_unique(*, column_list: Sequence[str], ignore_row_if: str = "all_va
 
     def surely_kept(rows: pl.DataFrame) -> bool:
         last = rows[names[-1]]
-        # equal rows have equal hashes, so distinct hashes prove distinct rows
-        return (last.is_sorted() and _distinct(last)) or _distinct(rows.select(names).hash_rows())
+        if last.is_sorted() and _distinct(last):
+            return True
+        hashes = np.sort(rows[list(names)].hash_rows().to_numpy())
+        return bool((hashes[1:] != hashes[:-1]).all())  # for equal rows have equal hashes
 
     return OnRows(names, repeated, considered, surely_kept)
 

@@ -27,14 +27,13 @@ class Grid:
     time: str = "open_time"
     truncated: bool = False
 
-    def slots(self, rows: pl.DataFrame) -> Slots:
+    def slots(self, stored: Partitions) -> Slots:
         """The slots of the expected table that stored rows fill; for a row that fills none a number that is no slot."""
-        time = rows[self.time]
+        time = stored.rows[self.time]
         if self.truncated:
             (timeframe,) = self.timeframes
             time = time.dt.truncate(timeframe.polars_every)
-        ranks = timeframe_ranks(rows) if len(self.timeframes) > 1 else _RANK[self.timeframes[0]]
-        return _slots(time, ranks)
+        return _slots(time, stored.ranks if len(self.timeframes) > 1 else _RANK[self.timeframes[0]])
 
 
 _RANK = {timeframe: rank for rank, timeframe in enumerate(Timeframe)}
@@ -110,7 +109,7 @@ def with_presence(expected: Partitions, stored: Partitions | None, grid: Grid) -
     if stored is not None:
         with contextlib.suppress(pl.exceptions.PolarsError):
             wanted: Slots = expected.rows["slot"].to_numpy()
-            found = map(_is_filled, expected.split(wanted), stored.split(grid.slots(stored.rows)))
+            found = map(_is_filled, expected.split(wanted), stored.split(grid.slots(stored)))
             present = pl.when(pl.Series(np.concatenate(list(found)))).then(True)
     return Partitions(expected.rows.with_columns(present=present), expected.heights)
 

@@ -3,7 +3,7 @@
 To ask one table of a month once costs a tenth of asking each of its days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -21,16 +21,27 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 PARTITION = "partition"
 """Name of the column of `Partitions.numbered`."""
 
-TIMEFRAMES = len(Timeframe)
+UNKNOWN = len(Timeframe)
 """Rank of a timeframe that is none."""
 
 _TIMEFRAME = pl.Enum([timeframe.value for timeframe in Timeframe])
 
 
 def timeframe_ranks(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Each row's place of its `timeframe` among all timeframes; TIMEFRAMES where it is unknown or null."""
+    """The place of each row's `timeframe` among all timeframes; UNKNOWN where it is none of them, or null."""
     ranks = rows["timeframe"].cast(_TIMEFRAME, strict=False).to_physical().cast(pl.Int64)
-    return ranks.fill_null(TIMEFRAMES).to_numpy()
+    return ranks.fill_null(UNKNOWN).to_numpy()
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rows that belong together: `order` lists them group by group, `begins` flags the first of each."""
+
+    order: Indices
+    begins: Flags
+
+    def __iter__(self) -> Iterator[Indices]:
+        return iter(np.split(self.order, np.flatnonzero(self.begins)[1:]))
 
 
 @dataclass(frozen=True)
@@ -54,25 +65,22 @@ class Partitions:
         return np.repeat(np.arange(self.heights.size), self.heights)
 
     @cached_property
-    def begins(self) -> Flags:
-        """Whether each row is the first of its partition."""
-        begins = np.ones(self.ordinals.size, np.bool_)
-        begins[1:] = self.ordinals[1:] != self.ordinals[:-1]
-        return begins
-
-    @cached_property
-    def each(self) -> list[Indices]:
+    def each(self) -> Groups:
         """The rows of each partition."""
-        return self.split(np.arange(self.rows.height))
+        return Groups(np.arange(self.ordinals.size), _differs(self.ordinals))
 
     @cached_property
-    def each_timeframe(self) -> list[Indices]:
+    def each_timeframe(self) -> Groups:
         """The rows of each timeframe of each partition; those of an unknown timeframe are in none."""
-        ranks = timeframe_ranks(self.rows)
-        group = self.ordinals * TIMEFRAMES + ranks
+        group = self.ordinals * UNKNOWN + self.ranks
         order = np.argsort(group, kind="stable")
-        order = order[ranks[order] != TIMEFRAMES]
-        return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+        order = order[self.ranks[order] != UNKNOWN]
+        return Groups(order, _differs(group[order]))
+
+    @cached_property
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """The `timeframe_ranks` of the rows."""
+        return timeframe_ranks(self.rows)
 
     def split(self, values: npt.NDArray[Scalar]) -> list[npt.NDArray[Scalar]]:
         """Values of the rows, by partition."""
@@ -87,3 +95,10 @@ class Partitions:
     def numbered(self) -> pl.DataFrame:
         """The rows with their partition as column PARTITION."""
         return self.rows.with_columns(pl.Series(PARTITION, self.ordinals))
+
+
+def _differs(values: Indices) -> Flags:
+    """Whether each value differs from the one before; the first does."""
+    differs = np.ones(values.size, np.bool_)
+    differs[1:] = values[1:] != values[:-1]
+    return differs

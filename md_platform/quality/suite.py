@@ -59,6 +59,7 @@ class CompiledSuite:
         self.suite = suite
         self._compiled: dict[str, Compiled] = {e.id: compile_expectation(file, e) for e in suite.expectations}
         self._by_id: dict[str, Expectation] = {e.id: e for e in suite.expectations}
+        self._mostly = {e.id: e.mostly for e in suite.expectations if e.mostly < 1}
         used = {name for e in suite.expectations if e.table == "rows" for name in self._compiled[e.id].columns}
         self._derived = tuple(name for name in DERIVED[suite.name] if name in used)
         self._used = frozenset(used)
@@ -110,7 +111,7 @@ class CompiledSuite:
         """
         alike: dict[Hashable, list[int]] = {}
         for n, frame in enumerate(frames):
-            alike.setdefault(None if frame is None else tuple(frame.schema.items()), []).append(n)
+            alike.setdefault(None if frame is None else (*frame.columns, *frame.dtypes), []).append(n)
         measured: dict[int, Measurement] = {}
         for members in alike.values():
             there = [frame for n in members if (frame := frames[n]) is not None]
@@ -138,15 +139,13 @@ class CompiledSuite:
         held: dict[str, float] = {}
         broken: dict[str, Severity] = {}
         for id_, count in violations.items():
-            expectation = self._by_id[id_]
-            if expectation.mostly < 1:
+            kept = not count
+            if id_ in self._mostly:
                 asked = considered.get(id_, 0)
                 held[id_] = (asked - count) / asked if asked else float(not count)  # 1.0 where nothing was counted
-                kept = held[id_] >= expectation.mostly
-            else:
-                kept = not count
+                kept = held[id_] >= self._mostly[id_]
             if not kept:
-                broken[id_] = expectation.severity
+                broken[id_] = self._by_id[id_].severity
         return Measurement(rows, expected, missing, violations, held, broken, self._about_expected)
 
     def _count(self, table: Table, parts: Partitions, violations: Counts, considered: Counts) -> None:
@@ -160,11 +159,12 @@ class CompiledSuite:
         violations.update({id_: [of(height) for height in heights] for id_, of in plan.by_height.items()})
         doubtful = [(id_, compiled) for id_, compiled in plan.counted.items() if not compiled.surely_kept(parts.rows)]
         if doubtful:
-            flags = parts.numbered().select(
+            flagged = (
                 expression.alias(f"{kind}{id_}")
                 for id_, compiled in doubtful
                 for kind, expression in (("v", compiled.violations), ("c", compiled.considered))
             )
+            flags = parts.numbered().lazy().select(flagged).collect()  # lazy, to leave the other columns untouched
             for id_, _ in doubtful:
                 violations[id_], considered[id_] = parts.count(flags[f"v{id_}"]), parts.count(flags[f"c{id_}"])
 
