@@ -12,7 +12,7 @@ import polars as pl
 from md_platform.domain.calendars import ALWAYS_OPEN, expected_open_times, is_session
 from md_platform.domain.intervals import DAY, INTRADAY_ROLL_UPS, Interval, Timeframe
 from md_platform.errors import UnknownDataset
-from md_platform.quality.partitions import Flags, Partitions, timeframe_ranks
+from md_platform.quality.partitions import Flags, Partitions, Scalar, timeframe_ranks
 
 Slots = npt.NDArray[np.int64]
 
@@ -109,13 +109,13 @@ def with_presence(expected: Partitions, stored: Partitions | None, grid: Grid) -
     if stored is not None:
         with contextlib.suppress(pl.exceptions.PolarsError):
             wanted: Slots = expected.rows["slot"].to_numpy()
-            found = map(_is_filled, expected.split(wanted), stored.split(grid.slots(stored)))
+            found = map(is_filled, expected.split(wanted), stored.split(grid.slots(stored)))
             present = pl.when(pl.Series(np.concatenate(list(found)))).then(True)
     return Partitions(expected.rows.with_columns(present=present), expected.heights)
 
 
-def _is_filled(wanted: Slots, filled: Slots) -> Flags:
-    """Which of the slots `wanted` are among `filled`: np.isin for what is mostly in order, at a tenth of its price."""
+def is_filled(wanted: npt.NDArray[Scalar], filled: npt.NDArray[Scalar]) -> Flags:
+    """Which of `wanted`, each once, are among `filled`: np.isin at a fifth of its price where most are in order."""
     if np.array_equal(wanted, filled):
         return np.ones(wanted.size, np.bool_)
     found = np.zeros(wanted.size, np.bool_)

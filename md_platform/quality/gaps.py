@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from md_platform.domain.intervals import Timeframe
+from md_platform.quality.expected import is_filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def missing_ranges(open_times: pl.Series, expected: pl.Series, timeframe: Timefr
 
     A range ends where the calendar closes: what is missing on both sides of a lunch break or a night is two ranges.
     """
-    missing = expected.filter(~expected.is_in(open_times.implode()))
+    missing = expected.filter(pl.Series(~is_filled(expected.to_numpy(), open_times.to_numpy())))
     if missing.is_empty():
         return []
     ends = missing.dt.offset_by(timeframe.polars_every)

@@ -122,6 +122,15 @@ def test_increasing_skips_nulls_as_great_expectations_does(gx_judge, write_suite
     )
 
 
+@FROM_ENGINE
+@given(st.lists(st.tuples(st.lists(numbers, max_size=9), st.lists(numbers, max_size=9)), min_size=1, max_size=4))
+def test_partitions_measured_together_count_as_each_does_alone(write_suite, partitions):
+    increasing = {"type": "expect_column_values_to_be_increasing", "kwargs": {"column": "open"}}
+    suite, frames = write_suite(*types(mostly=0.5), increasing), [frame_of(*columns) for columns in partitions]
+    alone = [suite.measure(frame, NOTHING) for frame in frames]
+    assert suite.measure_all(frames, [NOTHING] * len(frames)) == alone
+
+
 def test_columns_by_set_and_by_order(gx_judge, write_suite):
     ordered = {"type": "expect_table_columns_to_match_ordered_list", "meta": {"table": "stored"}}
     of_set = {"type": "expect_table_columns_to_match_set", "meta": {"table": "stored"}}
