@@ -11,6 +11,8 @@ from quality_seeds import CALENDAR, CLEAN, MONDAY, SEEDS, SEEDS_OF, put
 
 from md_platform.domain.schemas import INSTANT
 from md_platform.quality import expected_table, load_suite
+from md_platform.quality.derived import DERIVED, derive
+from md_platform.quality.partitions import Partitions
 
 DATASETS = ("cleaned_bars", "resampled_bars", "indicators", "cleaned_trades")
 BASE = {dataset: CLEAN[dataset]() for dataset in DATASETS}
@@ -92,3 +94,21 @@ def test_a_row_fills_no_slot_of_another_day():
     expected = [expected_table("cleaned_bars", CALENDAR, MONDAY + dt.timedelta(days=n)) for n in range(2)]
     swapped = suite.measure_all([rows.with_columns(pl.col(INSTANT).dt.offset_by("1d")), rows], expected)
     assert [each.missing for each in swapped] == [1440, 1440]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_derived_columns_of_a_day_know_nothing_of_the_other_days(dataset):
+    wilder = [BASE[dataset].with_columns(pl.col(pl.Float64) ** (1 + n / 10)).slice(13 * n) for n in range(4)]
+    wilder.insert(2, BASE[dataset].clear())
+    for name in DERIVED[dataset]:
+        alone = pl.concat([derive(dataset, name, Partitions.of([frame])) for frame in wilder])
+        assert derive(dataset, name, Partitions.of(wilder)).to_list() == alone.to_list(), name
+
+
+def test_a_bar_is_an_outlier_among_those_of_its_own_timeframe():
+    bars = BASE["resampled_bars"]
+    scored = bars.with_columns(derive("resampled_bars", "return_z", Partitions.of([bars])))
+    for timeframe, rows in scored.group_by("timeframe"):
+        values = rows["return_z"].drop_nulls()
+        assert values.is_empty() == (timeframe[0] in {"1h", "4h", "1d"}), "under 30 bars have no outliers"
+        assert values.is_empty() or abs(values.median()) < 0.05
