@@ -107,7 +107,7 @@ def with_presence(expected: Partitions, stored: Partitions | None, grid: Grid) -
     """
     present = pl.lit(None, pl.Boolean)
     if stored is not None:
-        with contextlib.suppress(pl.exceptions.PolarsError):
+        with contextlib.suppress(pl.exceptions.PolarsError, TypeError):
             wanted: Slots = expected.rows["slot"].to_numpy()
             found = map(is_filled, expected.split(wanted), stored.split(grid.slots(stored)))
             present = pl.when(pl.Series(np.concatenate(list(found)))).then(True)

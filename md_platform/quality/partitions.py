@@ -18,7 +18,7 @@ Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-PARTITION = "partition"
+PARTITION = "_partition"
 """Name of the column of `Partitions.numbered`."""
 
 UNKNOWN = len(Timeframe)

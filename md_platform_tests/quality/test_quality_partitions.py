@@ -30,6 +30,10 @@ def of_another_width(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col(pl.Float64).cast(pl.Float32))
 
 
+def of_text_for_times(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col(INSTANT).cast(pl.String))
+
+
 def defects(dataset):
     floats = [name for name, dtype in BASE[dataset].schema.items() if dtype.is_float()]
     declared = {e.id: SEEDS_OF.get((dataset, e.id)) or SEEDS[e.id] for e in load_suite(dataset).expectations}
@@ -38,6 +42,7 @@ def defects(dataset):
         | {f"{name} {value}": put(name, value, row=7) for name in floats for value in (None, math.nan, math.inf)}
         | {"without some": without_some, "disordered": disordered, "reversed": pl.DataFrame.reverse}
         | {"empty": pl.DataFrame.clear, "width_type": of_another_width}
+        | {"text_type": of_text_for_times}
     )
 
 
