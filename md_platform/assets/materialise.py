@@ -39,6 +39,8 @@ from md_platform.storage.lake import Lake, Written
 Make = Callable[[Batch], Iterator[Part]]
 
 _WORKERS = 2
+_EVERY_S = 2.0  # what was made reaches the ledger about this often
+_ROWS = 100_000  # measured at once, or one partition that has more: enough to be cheap, little enough for the memory
 _PREVIEWED = (
     20  # partitions of one run that carry a preview and the lineage of their columns; more would swell the event log
 )
@@ -50,7 +52,7 @@ class _Recorder:
 
     stores: Stores
     at_most: int = 1_000
-    every_s: float = 2.0
+    every_s: float = _EVERY_S
     _waiting: list[PartitionRecord] = field(default_factory=list)
     _flushed_at: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -94,12 +96,13 @@ def materialise(
         instrument, dates = item
         batch = Batch(Instrument.parse(instrument), dates, universe, stores, known, imported)
         made = []
-        for part in _parts(make, batch):
-            record, measurement = _store(batch, dataset, [each.name for each in inputs], part, suite)
-            record = replace(record, run_id=context.run_id)
-            recorder.add(record)
-            shown = preview(part.frame) if part.frame is not None and count <= _PREVIEWED else None
-            made.append(_Made(record, measurement, shown))
+        for parts in _together(_parts(make, batch), _ROWS if suite else 0):
+            stored = _store(batch, dataset, [each.name for each in inputs], parts, suite)
+            for part, (record, measurement) in zip(parts, stored, strict=True):
+                identified = replace(record, run_id=context.run_id)
+                recorder.add(identified)
+                shown = preview(part.frame) if part.frame is not None and count <= _PREVIEWED else None
+                made.append(_Made(identified, measurement, shown))
         return made
 
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -172,40 +175,74 @@ def _parts(make: Make, batch: Batch) -> Iterator[Part]:
             yield from (Part(date, failure=str(error)) for date in left)
 
 
+def _together(parts: Iterator[Part], rows: int) -> Iterator[list[Part]]:
+    """Parts in lists, each ended by the part that brings it to `rows` rows or makes it `_EVERY_S` old."""
+    waiting: list[Part] = []
+    since, held = time.monotonic(), 0
+    for part in parts:
+        waiting.append(part)
+        held += 0 if part.frame is None else part.frame.height
+        if held >= rows or time.monotonic() - since > _EVERY_S:
+            yield waiting
+            waiting, since, held = [], time.monotonic(), 0
+    if waiting:
+        yield waiting
+
+
 def _store(
-    batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part, suite: CompiledSuite | None
-) -> tuple[PartitionRecord, Measurement | None]:
-    """Write the rows and the rejects of `part`, measure them, and say what the ledger should know."""
+    batch: Batch, dataset: Dataset, inputs: Sequence[str], parts: Sequence[Part], suite: CompiledSuite | None
+) -> list[tuple[PartitionRecord, Measurement | None]]:
+    """Write the rows and the rejects of each part, measure them all, and say what the ledger should know of each."""
+    records = [_written(batch, dataset, inputs, part) for part in parts]
+    stored: list[tuple[PartitionRecord, Measurement | None]] = [(record, None) for record in records]
+    if suite is None:
+        return stored
+    judged = [n for n, record in enumerate(records) if record.status in ("ok", "missing")]
+    expected = [expected_table(dataset.name, batch.universe.calendar, parts[n].date) for n in judged]
+    frames = [parts[n].frame if records[n].status == "ok" else None for n in judged]
+    for n, frame, wanted, measurement in zip(
+        judged, frames, expected, suite.measure_all(frames, expected), strict=True
+    ):
+        stored[n] = _scored(dataset, records[n], frame, wanted, measurement), measurement
+    return stored
+
+
+def _written(batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part) -> PartitionRecord:
+    """Write one part: ok where its rows are stored, missing where it has none, else failed or pending with why."""
     instrument, lake = batch.instrument.id, batch.stores.lake
     record = PartitionRecord(dataset.name, instrument, part.date, "pending", source=part.source)
     if part.failure is not None:
-        return replace(record, status="failed", score=0.0, evidence={"error": part.failure}), None
+        return replace(record, status="failed", score=0.0, evidence={"error": part.failure})
     if part.pending is not None:
-        return replace(record, evidence={"reason": part.pending}), None
+        return replace(record, evidence={"reason": part.pending})
     try:
         written = _write(lake, dataset, instrument, part)
         quarantined = _quarantine(lake, instrument, part)
     except StorageError as error:
-        return replace(record, status="failed", score=0.0, evidence={"error": str(error)}), None
+        return replace(record, status="failed", score=0.0, evidence={"error": str(error)})
     hashes = {name: known.sha256 for name in inputs if (known := batch.inputs.get((name, instrument, part.date)))}
-    evidence: dict[str, Any] = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
-    if written is not None and part.frame is not None:
-        record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
-        times = part.frame[dataset.time]
-        first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
-        record = replace(record, first_time=first, last_time=last)
-    if suite is None:
-        return replace(record, status="ok" if written else "missing", evidence=evidence), None
-    expected = expected_table(dataset.name, batch.universe.calendar, part.date)
-    measurement = suite.measure(part.frame if written else None, expected)
-    score = score_partition(measurement, sum(quarantined.get("quarantined", {}).values()))
-    evidence |= {"expected": measurement.expected, "missing": measurement.missing} | (
-        {"violations": measurement.evidence()} if measurement.broken else {}
-    )
-    if dataset is CLEANED_BARS and measurement.missing:
-        present = part.frame["open_time"] if part.frame is not None else pl.Series([], dtype=INSTANT)
+    evidence = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
+    record = replace(record, status="missing", evidence=evidence)
+    if written is None or part.frame is None:
+        return record
+    record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
+    times = part.frame[dataset.time]
+    first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
+    return replace(record, first_time=first, last_time=last)
+
+
+def _scored(
+    dataset: Dataset, record: PartitionRecord, frame: pl.DataFrame | None, expected: pl.DataFrame, measured: Measurement
+) -> PartitionRecord:
+    """The record of a written partition with what its measurement makes of it."""
+    score = score_partition(measured, sum(record.evidence.get("quarantined", {}).values()))
+    evidence = {**record.evidence, "expected": measured.expected, "missing": measured.missing}
+    if measured.broken:
+        evidence["violations"] = measured.evidence()
+    if dataset is CLEANED_BARS and measured.missing:
+        present = frame["open_time"] if frame is not None else pl.Series([], dtype=INSTANT)
         evidence["gaps"] = [gap.evidence() for gap in missing_ranges(present, expected["open_time"], Timeframe.M1)]
-    return replace(record, status=score.status, score=score.score, evidence=evidence), measurement
+    return replace(record, status=score.status, score=score.score, evidence=evidence)
 
 
 def _write(lake: Lake, dataset: Dataset, instrument: str, part: Part) -> Written | None:
