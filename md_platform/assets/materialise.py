@@ -7,34 +7,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from md_platform.assets.batch import Batch, FileImport, Input, Part
+from md_platform.assets.batch import COMPLETE, OWE_MINUTES, Batch, FileImport, Input, Part
 from md_platform.assets.checks import check_results, is_judged
 from md_platform.assets.lineage import column_lineage
 from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.preview import preview
 from md_platform.assets.stores import Stores
+from md_platform.assets.storing import store
 from md_platform.catalog.ledger import PartitionRecord
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.intervals import DAY, Timeframe
-from md_platform.domain.schemas import CLEANED_BARS, INSTANT, QUARANTINED_BARS, QUARANTINED_TRADES, Dataset
+from md_platform.domain.intervals import DAY
+from md_platform.domain.schemas import TRADE_BARS, Dataset
 from md_platform.errors import MdpError, StorageError
-from md_platform.quality import (
-    CompiledSuite,
-    MeasuredPartition,
-    Measurement,
-    expected_table,
-    load_suite,
-    missing_ranges,
-    score_partition,
-    validate,
-)
+from md_platform.quality import MeasuredPartition, Measurement, load_suite, validate
 from md_platform.settings import Universe
-from md_platform.storage.lake import Lake, Written
 
 Make = Callable[[Batch], Iterator[Part]]
 
@@ -87,7 +77,8 @@ def materialise(
     A partition that fails is recorded as failed and the rest go on; when all fail, so does the run.
     """
     keys = partition_keys(context)
-    known = _inputs(stores, inputs, keys)
+    proof = [TRADE_BARS] if dataset in OWE_MINUTES and TRADE_BARS not in inputs else []
+    known = _inputs(stores, [*inputs, *proof], keys)
     recorder = _Recorder(stores)
     suite = load_suite(dataset.name) if is_judged(dataset) else None
     count = sum(len(dates) for dates in keys.values())
@@ -97,7 +88,7 @@ def materialise(
         batch = Batch(Instrument.parse(instrument), dates, universe, stores, known, imported)
         made = []
         for parts in _together(_parts(make, batch), _ROWS if suite else 0):
-            stored = _store(batch, dataset, [each.name for each in inputs], parts, suite)
+            stored = store(batch, dataset, [each.name for each in inputs], parts, suite)
             for part, (record, measurement) in zip(parts, stored, strict=True):
                 identified = replace(record, run_id=context.run_id)
                 recorder.add(identified)
@@ -152,7 +143,8 @@ def _inputs(
             dataset.name, keys, min(dates), max(dates) + DAY
         ).items():
             reason = record.evidence.get("error") or record.evidence.get("reason")
-            known[dataset.name, instrument, date] = Input(record.status, record.sha256, reason)
+            is_complete = bool(record.evidence.get(COMPLETE))
+            known[dataset.name, instrument, date] = Input(record.status, record.sha256, reason, is_complete)
     return known
 
 
@@ -187,82 +179,3 @@ def _together(parts: Iterator[Part], rows: int) -> Iterator[list[Part]]:
             waiting, since, held = [], time.monotonic(), 0
     if waiting:
         yield waiting
-
-
-def _store(
-    batch: Batch, dataset: Dataset, inputs: Sequence[str], parts: Sequence[Part], suite: CompiledSuite | None
-) -> list[tuple[PartitionRecord, Measurement | None]]:
-    """Write the rows and the rejects of each part, measure them all, and say what the ledger should know of each."""
-    records = [_written(batch, dataset, inputs, part) for part in parts]
-    stored: list[tuple[PartitionRecord, Measurement | None]] = [(record, None) for record in records]
-    if suite is None:
-        return stored
-    judged = [n for n, record in enumerate(records) if record.status in ("ok", "missing")]
-    expected = [expected_table(dataset.name, batch.universe.calendar, parts[n].date) for n in judged]
-    frames = [parts[n].frame if records[n].status == "ok" else None for n in judged]
-    for n, frame, wanted, measurement in zip(
-        judged, frames, expected, suite.measure_all(frames, expected), strict=True
-    ):
-        stored[n] = _scored(dataset, records[n], frame, wanted, measurement), measurement
-    return stored
-
-
-def _written(batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part) -> PartitionRecord:
-    """Write one part: ok where its rows are stored, missing where it has none, else failed or pending with why."""
-    instrument, lake = batch.instrument.id, batch.stores.lake
-    record = PartitionRecord(dataset.name, instrument, part.date, "pending", source=part.source)
-    if part.failure is not None:
-        return replace(record, status="failed", score=0.0, evidence={"error": part.failure})
-    if part.pending is not None:
-        return replace(record, evidence={"reason": part.pending})
-    try:
-        written = _write(lake, dataset, instrument, part)
-        quarantined = _quarantine(lake, instrument, part)
-    except StorageError as error:
-        return replace(record, status="failed", score=0.0, evidence={"error": str(error)})
-    hashes = {name: known.sha256 for name in inputs if (known := batch.inputs.get((name, instrument, part.date)))}
-    evidence = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
-    record = replace(record, status="missing", evidence=evidence)
-    if written is None or part.frame is None:
-        return record
-    record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
-    times = part.frame[dataset.time]
-    first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
-    return replace(record, first_time=first, last_time=last)
-
-
-def _scored(
-    dataset: Dataset, record: PartitionRecord, frame: pl.DataFrame | None, expected: pl.DataFrame, measured: Measurement
-) -> PartitionRecord:
-    """The record of a written partition with what its measurement makes of it."""
-    score = score_partition(measured, sum(record.evidence.get("quarantined", {}).values()))
-    evidence = {**record.evidence, "expected": measured.expected, "missing": measured.missing}
-    if measured.broken:
-        evidence["violations"] = measured.evidence()
-    if dataset is CLEANED_BARS and measured.missing:
-        present = frame["open_time"] if frame is not None else pl.Series([], dtype=INSTANT)
-        evidence["gaps"] = [gap.evidence() for gap in missing_ranges(present, expected["open_time"], Timeframe.M1)]
-    return replace(record, status=score.status, score=score.score, evidence=evidence)
-
-
-def _write(lake: Lake, dataset: Dataset, instrument: str, part: Part) -> Written | None:
-    if dataset.by_source and part.source is None:
-        return None
-    path = lake.path(dataset, instrument, part.date, part.source)
-    if part.frame is None or part.frame.is_empty():
-        lake.remove(path)
-        return None
-    return lake.write(path, part.frame)
-
-
-def _quarantine(lake: Lake, instrument: str, part: Part) -> dict[str, Any]:
-    """Write the rejected rows beside the layers; how many broke which rule, as evidence."""
-    if part.rejected is None:
-        return {}
-    dataset = QUARANTINED_BARS if "open_time" in part.rejected.columns else QUARANTINED_TRADES
-    path = lake.path(dataset, instrument, part.date)
-    if part.rejected.is_empty():
-        lake.remove(path)
-        return {}
-    lake.write(path, part.rejected)
-    return {"quarantined": dict(sorted(Counter(part.rejected["rule"].to_list()).items()))}

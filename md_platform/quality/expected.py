@@ -74,6 +74,20 @@ def expected_table(dataset: str, calendar: str, start: dt.date, until: dt.dateti
     return table.filter(pl.any_horizontal(*closed))
 
 
+def owed_by_trades(expected: pl.DataFrame, traded: pl.Series) -> pl.DataFrame:
+    """The rows of `expected` whose period holds one of the `traded` minutes (open times): no trade, no bar.
+
+    For calendars that never close, and timeframes up to a day.
+    """
+    held = (
+        pl.DataFrame({"open_time": traded.dt.truncate(Timeframe(name).polars_every).unique()}).with_columns(
+            timeframe=pl.lit(name)
+        )
+        for name in expected["timeframe"].unique(maintain_order=True)
+    )
+    return expected.join(pl.concat(held), on=["timeframe", "open_time"], how="semi", maintain_order="left")
+
+
 @lru_cache(maxsize=512)
 def _whole_period(dataset: str, calendar: str, start: dt.date) -> pl.DataFrame:
     parts = []

@@ -109,7 +109,7 @@ class CaptureWriter:
         """Finish the file and write its checksum."""
         if self._writer is None:
             return
-        self._writer.close()  # type: ignore[no-untyped-call] - untyped in zstandard
+        self._writer.close()  # type: ignore[no-untyped-call, unused-ignore]
         self._writer = self._file = None
         digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
         self._path.with_name(f"{self._path.name}.sha256").write_text(f"{digest}  {self._path.name}\n")
