@@ -9,8 +9,9 @@ import datetime as dt
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import zstandard
@@ -53,17 +54,33 @@ def received(connection: str, frame: bytes, received_ns: int) -> Record:
         return Record("recv", connection, ts, b64=base64.b64encode(frame).decode())
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """The first line of the capture at `path`; InvalidFile where it is none."""
+    with _lines(path) as lines:
+        header = msgspec.json.decode(next(lines, b"null"))
+    if not isinstance(header, dict) or header.get("t") != "header":
+        raise InvalidFile(f"{path} is no capture: its first line must be a header, was {str(header)[:80]}")
+    return header
+
+
 def read_capture(path: Path) -> Iterator[Record]:
-    """Records of the capture at `path`; InvalidFile where it is none."""
+    """Records of the capture at `path`; InvalidFile where it is none. What a file that is cut short holds is read."""
+    read_header(path)
     decode = msgspec.json.Decoder(Record).decode
+    with _lines(path) as lines:
+        next(lines)
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield decode(line)
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[Iterator[bytes]]:
     try:
         with path.open("rb") as file:
-            lines = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file), 1 << 20)
-            header = msgspec.json.decode(next(lines, b"null"))
-            if not isinstance(header, dict) or header.get("t") != "header":
-                raise InvalidFile(f"{path} is no capture: its first line must be a header, was {str(header)[:80]}")
-            for line in lines:
-                yield decode(line)
+            yield io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True), 1 << 20)
+    except FileNotFoundError:
+        raise InvalidFile(f"capture {path} does not exist") from None
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:
         raise InvalidFile(f"{path} is no whole capture: {error}") from None
 
