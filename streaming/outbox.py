@@ -62,14 +62,11 @@ class Outbox:
                 return
 
     async def run(self) -> None:
-        """Flush until cancelled, then once more."""
-        try:
-            while True:
-                await self._wake.wait()
-                await asyncio.sleep(FLUSH_EVERY_S)
-                await self.flush()
-        finally:
-            await asyncio.shield(self.flush())
+        """Flush until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(FLUSH_EVERY_S)
+            await self.flush()
 
     async def flush(self) -> None:
         """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""

@@ -28,7 +28,7 @@ from md_platform.domain.events import (
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_bars import LiveBars
+from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
@@ -40,6 +40,7 @@ from streaming.trades import TradeIds, TradeTape
 _DAY_NS = 86_400 * 1_000_000_000
 _LATE_NS = 1_000_000_000
 _HOLE_WAITS_NS = 2_000_000_000
+_BY_TRADES_NS = 3_600 * 1_000_000_000
 _RAW_AT_MOST = 4_096
 _OF_PRIMARY = {Quote, BookUpdate, Bar}
 BOOK_LEVELS = 10
@@ -47,12 +48,19 @@ BOOK_LEVELS = 10
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Trades of `instrument` in `[start_ns, end_ns]` may be missing; history may have them."""
+    """What of `instrument` in `[start_ns, end_ns]` (the venue's clock) may be missing; history may have it.
+
+    `notice` is what consumers were told; None for the day's past before the first connect. With `by_bars` whole
+    minutes are asked as bars, as trades would be too many: the stored day gets its trades by the batch chain. `ids` are
+    the consecutive trade ids that are missing, where they are known.
+    """
 
     instrument: Instrument
     start_ns: int
     end_ns: int
-    notice: FeedNotice
+    notice: FeedNotice | None = None
+    by_bars: bool = False
+    ids: range | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,7 @@ class Pipeline:
         self._changed_books: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
         self._last_ns: dict[str, int] = {}
+        self._begun: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
 
@@ -259,11 +268,16 @@ class Pipeline:
         self._put([notice])
 
     def opened(self, link: Link) -> None:
-        """A connection serves: what it missed since it last did is a gap, to be filled from history."""
-        connection = link.connection
-        last_ns = self._last_ns.pop(connection.name, None)
+        """A connection serves: what it missed since it last did, or since midnight, is to be filled from history."""
+        last_ns = self._last_ns.pop(link.connection.name, None)
         if last_ns is not None:
             self._lost(link, last_ns, link.connected_ns, "disconnected")
+            return
+        now_ns = link.connected_ns
+        for instrument in _traded(link):
+            if instrument.id not in self._begun:
+                midnight, minute = now_ns - now_ns % _DAY_NS, now_ns - now_ns % MINUTE_NS + MINUTE_NS
+                self._open_hole(Hole(instrument, midnight, minute, by_bars=True))
 
     def closed(self, link: Link) -> None:
         """A connection is gone: its books are wrong from now on."""
@@ -274,50 +288,50 @@ class Pipeline:
                 book.invalidate()
 
     def _lost(self, link: Link, start_ns: int, end_ns: int, cause: str) -> None:
-        """Say that `[start_ns, end_ns]` (our clock) is a hole, and have the trades in it looked for."""
+        """Say that `[start_ns, end_ns]` (our clock) is a hole, and have what traded in it looked for."""
         connection = link.connection
-        subscribed = {s.instrument.id: s.instrument for s in connection.subscriptions if s.channel == "trades"}
         notice = self._say(link, "gap", cause, start=start_ns, end=end_ns, channels=sorted(connection.channels))
         skew = int(self.skew_ns.get(connection.venue, 0))
-        for instrument in subscribed.values():
-            self._open_hole(Hole(instrument, start_ns - skew, end_ns - skew, notice))
+        start_ns, end_ns = start_ns - skew, end_ns - skew
+        by_bars = end_ns - start_ns > _BY_TRADES_NS
+        if by_bars:
+            start_ns, end_ns = start_ns - start_ns % MINUTE_NS, end_ns - end_ns % MINUTE_NS + MINUTE_NS
+        for instrument in _traded(link):
+            self._open_hole(Hole(instrument, start_ns, end_ns, notice, by_bars))
 
     def _open_hole(self, hole: Hole) -> None:
+        self._begun.add(hole.instrument.id)
         self._tracked[hole.instrument.id].bars.gap(hole.start_ns, hole.end_ns)
         self.repair(hole)
 
-    def repaired(self, hole: Hole, trades: Sequence[Trade]) -> None:
+    def repaired(self, hole: Hole, found: Sequence[Trade] | Sequence[Bar]) -> None:
         """History gave what it has of `hole`: new trades count, and the bars over the hole are whole."""
         tracked = self._tracked[hole.instrument.id]
         out: list[Published] = []
-        found = 0
-        for trade in trades:
-            if tracked.tape.ids.is_new(trade):
-                found += 1
-                trade.quality = tracked.tape.quality(trade, _LATE_NS)
-                tracked.bars.add(trade)
-                out.append(trade)
-        tracked.bars.filled(hole.start_ns, hole.end_ns)
+        if hole.by_bars:
+            bars = [each for each in found if isinstance(each, Bar)]
+            tracked.bars.advance(hole.end_ns + LATENESS_NS)
+            tracked.bars.repair(bars, hole.start_ns, hole.end_ns)
+        else:
+            for trade in found:
+                if isinstance(trade, Trade) and tracked.tape.ids.is_new(trade):
+                    trade.quality = tracked.tape.quality(trade, _LATE_NS)
+                    tracked.bars.add(trade)
+                    out.append(trade)
+            tracked.bars.filled(hole.start_ns, hole.end_ns)
         was = hole.notice
-        self._put(
-            [
-                *out,
-                FeedNotice(
-                    "repaired",
-                    was.venue,
-                    was.feed,
-                    was.connection,
-                    self._now_ns(),
-                    f"{found} trades from history",
-                    hole.start_ns,
-                    hole.end_ns,
-                    ["trades"],
-                    [hole.instrument.id],
-                    was.first_missing,
-                    was.last_missing,
-                ),
-            ]
-        )
+        if was is not None:
+            what = f"{len(found)} bars" if hole.by_bars else f"{len(out)} trades"
+            notice = FeedNotice("repaired", was.venue, was.feed, was.connection, self._now_ns(), f"{what} from history")
+            notice.start, notice.end, notice.channels = hole.start_ns, hole.end_ns, ["trades"]
+            notice.instruments, notice.first_missing, notice.last_missing = (
+                [hole.instrument.id],
+                was.first_missing,
+                was.last_missing,
+            )
+            out.append(notice)
+        if out:
+            self._put(out)
 
     def resumed(self, connection: str, last_ns: int) -> None:
         """`connection` last served at `last_ns`, in a process before this one."""
@@ -361,7 +375,7 @@ class Pipeline:
             ids.last,
         )
         out.append(notice)
-        self._open_hole(Hole(tracked.instrument, ids.start_ns, ids.end_ns, notice))
+        self._open_hole(Hole(tracked.instrument, ids.start_ns, ids.end_ns, notice, ids=range(ids.first, ids.last + 1)))
 
     def _say(self, link: Link, kind: NoticeKind, cause: str, **more: Any) -> FeedNotice:  # noqa: ANN401 - its fields
         connection = link.connection
@@ -386,3 +400,8 @@ class Pipeline:
         sample = trade.ts_received - trade.ts_event
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
+
+
+def _traded(link: Link) -> list[Instrument]:
+    """Instruments whose trades the link carries."""
+    return [each.instrument for each in link.connection.subscriptions if each.channel == "trades"]

@@ -11,19 +11,22 @@ from md_platform.venues.feeds import Feed, Subscription
 class Recorder:
     """Records every connection of a process into `folder`, one file at a time."""
 
-    def __init__(self, folder: Path, feeds: Iterable[tuple[Feed, Sequence[Subscription]]]) -> None:
-        described = [
+    def __init__(self, folder: Path) -> None:
+        self._subscriptions: list[dict[str, str]] = []
+        self._writer = CaptureWriter(folder, "stream", {"subscriptions": self._subscriptions})
+        self._urls: dict[str, str] = {}
+
+    def describe(self, feed: Feed, subscribed: Iterable[Subscription]) -> None:
+        """Say in the headers of files to come what `feed` carries."""
+        self._subscriptions += [
             {
                 "feed": feed.name,
                 "channel": each.channel,
                 "instrument": each.instrument.id,
                 "native": each.instrument.native,
             }
-            for feed, subscribed in feeds
             for each in subscribed
         ]
-        self._writer = CaptureWriter(folder, "stream", {"subscriptions": described})
-        self._urls: dict[str, str] = {}
 
     def frames(self, connection: str, url: str, frames: Sequence[bytes], received_ns: int) -> None:
         """Frames that came in together."""

@@ -5,11 +5,10 @@ import shutil
 import signal
 import ssl
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import structlog
 
@@ -17,7 +16,7 @@ from md_platform.domain.events import Channel, FeedNotice, Trade
 from md_platform.domain.instruments import Instrument, SymbolMap
 from md_platform.domain.live_bars import MINUTE_NS
 from md_platform.domain.wire import decode
-from md_platform.errors import InvalidSetting
+from md_platform.errors import InvalidSetting, SourceError, UnknownInstrument
 from md_platform.settings import VenueUrls
 from md_platform.sources.fetch import Fetcher
 from md_platform.sources.history import HistorySources
@@ -44,6 +43,8 @@ LEAST_FREE_BYTES = 512 << 20
 """Free disk below which the spool sheds books, then quotes."""
 
 _DISK_EVERY_S = 5.0
+_RETRY_S = 2.0
+_RETRY_AT_MOST_S = 60.0
 _TICK_S = 0.05
 _RUNNING_EVERY_TICKS = 5
 
@@ -73,54 +74,85 @@ def channels_named(text: str) -> list[Channel]:
 
 async def stream(config: StreamConfig) -> None:
     """Run until SIGINT or SIGTERM; what was received by then is on disk when it returns."""
-    sources = HistorySources(config.urls, config.cache)
-    wanted = await asyncio.to_thread(subscriptions, config, sources)
-    spool = Spool(config.spool)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-    redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-    outbox = Outbox(spool, redis.put if redis else lambda _messages, _last: None)
-    recorder = Recorder(config.record, wanted) if config.record else None
-    pipeline = Pipeline(outbox.put, recorder)
-    repair = Repair(sources, pipeline.repaired)
-    pipeline.repair = repair.put
-    pipeline.resync = Snapshots(fetchers(config, wanted), pipeline.snapshot, recorder).put
-    connections = [
-        connection for feed, subscribed in wanted for connection in connections_of(config, feed, subscribed, pipeline)
-    ]
-    known, last_ns = tails(spool, time.time_ns())
-    for feed, subscribed in wanted:
-        for each in subscribed:
-            pipeline.track(each.instrument, feed, known.get(each.instrument.id, Tail(time.time_ns())))
-    if last_ns:
-        for connection in connections:
-            pipeline.resumed(connection.name, last_ns)
-
-    jobs = [outbox.run(), repair.run(), ticks(pipeline), guard_disk(outbox, pipeline, config.spool)]
-    jobs += [redis.run()] if redis else []
-    async with AsyncExitStack() as stack:
-        if config.port is not None:
-            health = Health(pipeline, connections, outbox, repair, redis)
-            stack.push_async_callback((await served(health, config.port)).cleanup)
-        tasks = [asyncio.create_task(job) for job in jobs]
-        tasks += [asyncio.create_task(connection.run()) for connection in connections]
-        stack.push_async_callback(_ended, tasks)
-        stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
-            task.result()
-    if recorder is not None:
-        recorder.close()
-    spool.close()
+    process = LiveProcess(config)
+    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(job) for job in process.jobs()}
+    runner = await served(process.health, config.port) if config.port is not None else None
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        while not stopped.done():
+            done, tasks = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            tasks.discard(stopped)
+    finally:
+        await _ended(tasks)
+        if runner is not None:
+            await runner.cleanup()
+        await process.close()
 
 
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in reversed(list(tasks)):
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class LiveProcess:
+    """The parts and how they hang together."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        self._config = config
+        self._venues = by_venue(config.instruments)
+        self._spool = Spool(config.spool)
+        self._redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
+        self._outbox = Outbox(self._spool, self._redis.put if self._redis else lambda _messages, _last: None)
+        self._recorder = Recorder(config.record) if config.record else None
+        self._pipeline = Pipeline(self._outbox.put, self._recorder)
+        self._sources = HistorySources(config.urls, config.cache)
+        self._repair = Repair(self._sources, self._pipeline.repaired)
+        self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
+        self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
+        self._tails, self._last_ns = tails(self._spool, time.time_ns())
+        self._connections: list[Connection] = []
+        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis)
+
+    def jobs(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs until it is cancelled."""
+        return [
+            self._outbox.run(),
+            *([self._redis.run()] if self._redis else []),
+            self._repair.run(),
+            ticks(self._pipeline),
+            guard_disk(self._outbox, self._pipeline, self._config.spool),
+            *(self._serve(venue, instruments) for venue, instruments in self._venues.items()),
+        ]
+
+    async def _serve(self, venue: str, instruments: list[Instrument]) -> None:
+        """Stream one venue, as soon as it has told its symbols."""
+        connections: list[Connection] = []
+        for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, self._sources):
+            if self._recorder is not None:
+                self._recorder.describe(feed, subscribed)
+            self._snapshots.add(feed, _fetcher(self._config, venue, feed))
+            for each in subscribed:
+                tail = self._tails.get(each.instrument.id, Tail(time.time_ns()))
+                self._pipeline.track(each.instrument, feed, tail)
+            connections += connections_of(self._config, feed, subscribed, self._pipeline)
+        for connection in connections:
+            if self._last_ns:
+                self._pipeline.resumed(connection.name, self._last_ns)
+        self._connections += connections
+        await asyncio.gather(*(connection.run() for connection in connections))
+
+    async def close(self) -> None:
+        """Write out what is left."""
+        await self._outbox.flush()
+        if self._recorder is not None:
+            self._recorder.close()
+        self._spool.close()
 
 
 async def ticks(pipeline: Pipeline) -> None:
@@ -145,33 +177,54 @@ async def guard_disk(outbox: Outbox, pipeline: Pipeline, spool: Path) -> None:
                 log.error("disk nearly full", kind=kind, events=events)
 
 
-def subscriptions(config: StreamConfig, sources: HistorySources) -> list[tuple[Feed, list[Subscription]]]:
-    """What each feed is to carry; InvalidSetting or UnknownInstrument where something cannot be streamed."""
-    by_feed: dict[str, tuple[Feed, list[Subscription]]] = {}
-    maps: dict[str, SymbolMap] = {}
-    for name in config.instruments:
-        wanted = Instrument.parse(name)
-        spec = venue_named(wanted.venue)
-        feed = next((feed for feed in spec.feeds if feed.accepts(wanted)), None)
-        if feed is None:
-            raise InvalidSetting(f"MDP_INSTRUMENTS: {spec.id} has no live feed for {name}")
-        if spec.id not in maps:
-            maps[spec.id] = SymbolMap(sources.instruments(spec.id))
-        instrument = maps[spec.id].resolve(name)
-        _, subscribed = by_feed.setdefault(feed.name, (feed, []))
-        subscribed += [Subscription(channel, instrument) for channel in config.channels if channel in feed.channels]
-    return list(by_feed.values())
-
-
-def fetchers(config: StreamConfig, wanted: Iterable[tuple[Feed, Sequence[Subscription]]]) -> dict[str, Fetcher]:
-    """What asks each feed's venue for books."""
-    found = {}
-    for feed, subscribed in wanted:
-        spec = venue_named(subscribed[0].instrument.venue)
-        url = config.urls.get(spec.id, VenueUrls()).rest or feed.rest_url or spec.rest_url
-        if url is not None:
-            found[feed.name] = Fetcher(spec, url)
+def by_venue(names: Iterable[str]) -> dict[str, list[Instrument]]:
+    """Instruments by venue; UnknownInstrument, UnknownVenue, and InvalidSetting where a venue has no feed for one."""
+    found: dict[str, list[Instrument]] = {}
+    for name in names:
+        instrument = Instrument.parse(name)
+        _feed_of(instrument)
+        found.setdefault(instrument.venue, []).append(instrument)
     return found
+
+
+def _feed_of(instrument: Instrument) -> Feed:
+    spec = venue_named(instrument.venue)
+    for feed in spec.feeds:
+        if feed.accepts(instrument):
+            return feed
+    raise InvalidSetting(f"MDP_INSTRUMENTS: {spec.id} has no live feed for {instrument.id}")
+
+
+async def subscriptions(
+    venue: str, instruments: Sequence[Instrument], channels: Sequence[Channel], sources: HistorySources
+) -> list[tuple[Feed, list[Subscription]]]:
+    """What each feed of `venue` is to carry, asked until it answers; an instrument it does not know is left out."""
+    wait_s = _RETRY_S
+    while True:
+        try:
+            symbols = SymbolMap(await asyncio.to_thread(sources.instruments, venue))
+            break
+        except SourceError as error:
+            log.warning("no symbols yet", venue=venue, reason=str(error), again_after_s=wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _RETRY_AT_MOST_S)
+    found: dict[str, tuple[Feed, list[Subscription]]] = {}
+    for wanted in instruments:
+        try:
+            instrument = symbols.resolve(wanted.id)
+        except UnknownInstrument as error:
+            log.error("left out", instrument=wanted.id, reason=str(error))  # noqa: TRY400 - a user's mistake
+            continue
+        feed = _feed_of(instrument)
+        _, subscribed = found.setdefault(feed.name, (feed, []))
+        subscribed += [Subscription(channel, instrument) for channel in channels if channel in feed.channels]
+    return list(found.values())
+
+
+def _fetcher(config: StreamConfig, venue: str, feed: Feed) -> Fetcher:
+    """What asks the feed's venue for books."""
+    spec = venue_named(venue)
+    return Fetcher(spec, config.urls.get(venue, VenueUrls()).rest or feed.rest_url or spec.rest_url)
 
 
 def connections_of(

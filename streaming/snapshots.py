@@ -23,13 +23,15 @@ _RETRY_S = 2.0
 class Snapshots:
     """Asks for books that went wrong: over REST where the feed has a request for it, else by a new link."""
 
-    def __init__(
-        self, fetchers: dict[str, Fetcher], give: Callable[[BookUpdate], None], recorder: Recorder | None = None
-    ) -> None:
-        self._fetchers = fetchers
+    def __init__(self, give: Callable[[BookUpdate], None], recorder: Recorder | None = None) -> None:
+        self._fetchers: dict[str, Fetcher] = {}
         self._give = give
         self._recorder = recorder
         self._asked: dict[str, asyncio.Task[None]] = {}
+
+    def add(self, feed: Feed, fetcher: Fetcher) -> None:
+        """Ask books of `feed` by `fetcher`."""
+        self._fetchers[feed.name] = fetcher
 
     def put(self, link: Link, instrument_id: str) -> None:
         """Ask for the book of an instrument, unless that is under way."""

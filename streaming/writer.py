@@ -28,10 +28,11 @@ _BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 
 
 class Writer:
-    """Drains the spool at `path` into `store` until `stopping` says so."""
+    """Drains the spool at `path` into `store` until `stopping` says so; touches `writer.beat` beside it as it works."""
 
     def __init__(self, path: Path, store: LiveStore, kept_for: KeptFor, stopping: Callable[[], bool]) -> None:
         self._spool = Spool(path)
+        self._beat = path.with_name("writer.beat")
         self._store = store
         self._kept_for = kept_for
         self._stopping = stopping
@@ -43,6 +44,7 @@ class Writer:
         """Store until told to stop; what is in the spool by then stays there for the next one."""
         after: int | None = None
         while not self._stopping():
+            self._beat.touch()
             try:
                 if after is None:
                     after = self._store.last_row(self._spool.id)
