@@ -136,7 +136,6 @@ class Pipeline:
         for trade in tail.trades:
             if tape.ids.is_new(trade):
                 tape.quality(trade, _LATE_NS)
-        tape.ids.holes.clear()
         if tail.trades or tail.bars:
             recent = [trade for trade in tail.trades if trade.ts_event >= tail.complete_since_ns]
             bars.resume(tail.bars, recent, tail.bars_since_ns, tail.complete_since_ns)

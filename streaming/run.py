@@ -115,7 +115,7 @@ class LiveProcess:
         self._repair = Repair(self._sources, self._pipeline.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
-        self._tails, self._last_ns = tails(self._spool, time.time_ns())
+        self._remembered = remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
         self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis)
 
@@ -138,12 +138,11 @@ class LiveProcess:
                 self._recorder.describe(feed, subscribed)
             self._snapshots.add(feed, _fetcher(self._config, venue, feed))
             for each in subscribed:
-                tail = self._tails.get(each.instrument.id, Tail(time.time_ns()))
-                self._pipeline.track(each.instrument, feed, tail)
+                self._pipeline.track(each.instrument, feed, self._remembered.tail(each.instrument.id, time.time_ns()))
             connections += connections_of(self._config, feed, subscribed, self._pipeline)
         for connection in connections:
-            if self._last_ns:
-                self._pipeline.resumed(connection.name, self._last_ns)
+            if self._remembered.last_ns:
+                self._pipeline.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
 
@@ -240,15 +239,47 @@ def connections_of(
         yield Connection(venue, feed, f"{feed.name}-{number}", shard, urls, pipeline, pacer, ssl_context=tls)
 
 
-def tails(spool: Spool, now_ns: int) -> tuple[dict[str, Tail], int]:
-    """What the spool still knows of each instrument, and when it was last written (0: never)."""
-    trades: dict[str, list[Trade]] = {}
-    first_ns = last_ns = 0
+@dataclass
+class Remembered:
+    """What the spool still knows: each instrument's trades, gaps not yet repaired, and when it was last written."""
+
+    trades: dict[str, list[Trade]] = field(default_factory=dict)
+    gaps: dict[str, tuple[int, set[str]]] = field(default_factory=dict)
+    first_ns: int = 0
+    last_ns: int = 0
+
+    def tail(self, instrument: str, now_ns: int) -> Tail:
+        """What an instrument continues from. Its first minute here may have lost trades to an older, cut, part."""
+        since_ns = -(-(self.first_ns or now_ns) // MINUTE_NS) * MINUTE_NS
+        if instrument not in self.trades:
+            return Tail(now_ns)
+        return Tail(since_ns, self.trades[instrument], (), since_ns)
+
+    def served_until(self, connection: Connection) -> int:
+        """When `connection` last served without a gap that is still open, our clock; 0 where it never did."""
+        start_ns, repaired = self.gaps.get(connection.name, (self.last_ns, set()))
+        traded = {each.instrument.id for each in connection.subscriptions if each.channel == "trades"}
+        return self.last_ns if traded <= repaired else min(start_ns, self.last_ns)
+
+
+def remembered(spool: Spool, now_ns: int) -> Remembered:
+    """Read the tail of the spool."""
+    found = Remembered()
     for row in spool.since(now_ns - TAIL_NS):
-        first_ns, last_ns = first_ns or row.at_ns, row.at_ns
-        if row.message.channel.startswith("md:trades:"):
-            for event in decode(row.message.payload):
-                if isinstance(event, Trade):
-                    trades.setdefault(event.instrument, []).append(event)
-    since_ns = -(-(first_ns or now_ns) // MINUTE_NS) * MINUTE_NS
-    return {name: Tail(since_ns, found, (), since_ns) for name, found in trades.items()}, last_ns
+        found.first_ns, found.last_ns = found.first_ns or row.at_ns, row.at_ns
+        if row.message.kind != "trades" or row.message.channel.startswith("md:bars:"):
+            continue
+        for event in decode(row.message.payload):
+            if isinstance(event, Trade):
+                found.trades.setdefault(event.instrument, []).append(event)
+            elif isinstance(event, FeedNotice):
+                _remember(found, event)
+    return found
+
+
+def _remember(found: Remembered, notice: FeedNotice) -> None:
+    if notice.kind == "gap" and notice.connection and notice.start is not None:
+        start_ns, _ = found.gaps.get(notice.connection, (notice.start, set()))
+        found.gaps[notice.connection] = min(start_ns, notice.start), set()
+    elif notice.kind == "repaired" and notice.connection in found.gaps:
+        found.gaps[notice.connection][1].update(notice.instruments)
