@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from md_platform.domain.books import BookRules
-from md_platform.domain.events import BookUpdate, Channel, Event, Malformed
+from md_platform.domain.events import BookUpdate, Channel, Event, Level, Malformed
 from md_platform.domain.instruments import Instrument
 from md_platform.venues.spec import RateLimit, Request
 
@@ -53,7 +53,10 @@ class Feed:
     book                 how its books are kept right
     snapshot_request, parse_snapshot   the REST request for a whole book, where the feed sends changes only, and its
                          answer: payload, instrument and received_ns in; ValueError where it is no book
-    rest_url             where books and tokens are asked, None: the venue's own
+    instruments_requests, parse_instruments   where its instruments are not those of the venue's history: the REST
+                         requests for them all, and the instruments in one answer (payload, venue id); a payload that
+                         is no answer raises MalformedPayload
+    rest_url             where books, tokens and instruments are asked, None: the venue's own
     token_request, token_url   where a connection needs a token: the REST request, and the address from its answer
     max_streams          subscriptions that one connection may carry
     ping, ping_after_s   what to send when nothing was sent for that long; None: WebSocket's own pings suffice
@@ -71,6 +74,8 @@ class Feed:
     book: BookRules = _UNNUMBERED
     snapshot_request: Callable[[Instrument], Request] | None = None
     parse_snapshot: Callable[[bytes, Instrument, int], BookUpdate] | None = None
+    instruments_requests: tuple[Request, ...] = ()
+    parse_instruments: Callable[[bytes, str], list[Instrument]] | None = None
     rest_url: str | None = None
     address: Callable[[str, Sequence[Subscription]], str] = lambda url, _: url
     token_request: Request | None = None
@@ -112,3 +117,12 @@ def decoded_each(
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             out.append(Malformed(frame, str(error)))
     return good
+
+
+def levels_of(rows: Sequence[Sequence[str]]) -> list[Level]:
+    """Price and size that each of `rows` begins with; ValueError or IndexError where one is no number or is missing."""
+    levels = [(row[0], row[1]) for row in rows]
+    for price, size in levels:
+        float(price)
+        float(size)
+    return levels

@@ -87,20 +87,38 @@ def replay(
     session: Callable[[Sequence[Subscription]], Session] | None = None,
 ) -> Replayed:
     """Feed `records` to a session per connection and to books, as the live process does."""
+    return replay_each([(feed, instruments)], records, session)
+
+
+def replay_each(
+    feeds: Sequence[tuple[Feed, Sequence[Instrument]]],
+    records: Iterable[Record],
+    session: Callable[[Sequence[Subscription]], Session] | None = None,
+) -> Replayed:
+    """The same where a capture holds several feeds: each connection is of the feed that has its address."""
     out = Replayed()
-    sessions: dict[str, Session] = {}
-    by_native = {each.native.upper(): each for each in instruments}
+    sessions: dict[str, tuple[Feed, Session]] = {}
     for record in records:
         if record.t == "connect":
-            sessions[record.conn] = (session or feed.session)(subscribed(feed, instruments))
-            sessions[record.conn].opening()
+            feed, instruments = next((each for each in feeds if record.addr in each[0].urls), feeds[0])
+            sessions[record.conn] = feed, (session or feed.session)(subscribed(feed, instruments))
+            sessions[record.conn][1].opening()
         elif record.t == "recv":
-            for event in sessions[record.conn].receive([record.payload], record.received_ns):
+            feed, conversation = sessions[record.conn]
+            for event in conversation.receive([record.payload], record.received_ns):
                 _take(out, feed, event)
-        elif record.t == "http" and feed.parse_snapshot and "depth" in urlsplit(record.url).path:
-            symbol = parse_qs(urlsplit(record.url).query).get("symbol", [instruments[0].native])[0]
-            _take(out, feed, feed.parse_snapshot(record.payload, by_native[symbol.upper()], record.received_ns))
+        elif record.t == "http" and (update := _snapshot(*feeds[0], record)):
+            _take(out, feeds[0][0], update)
     return out
+
+
+def _snapshot(feed: Feed, instruments: Sequence[Instrument], record: Record) -> BookUpdate | None:
+    url = urlsplit(record.url)
+    if feed.parse_snapshot is None or not ("depth" in url.path or "orderbook" in url.path):
+        return None
+    symbol = parse_qs(url.query).get("symbol", [instruments[0].native])[0]
+    instrument = next(each for each in instruments if each.native.upper() == symbol.upper())
+    return feed.parse_snapshot(record.payload, instrument, record.received_ns)
 
 
 def _take(out: Replayed, feed: Feed, event: Event) -> None:
