@@ -4,6 +4,7 @@ Sizes of swaps are contracts in trades, quotes and books, as the venue counts th
 currency, which the venue gives beside. `trades` joins the fills of one taker order at one price: `count` of them.
 """
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -193,7 +194,7 @@ def _candles(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event
         if not isinstance(row, list) or len(row) < _CANDLE_CELLS:
             raise TypeError(f"a candle must be a list of {_CANDLE_CELLS}")
         opened = int(row[0]) * _MS
-        prices = [float(cell) for cell in row[1:5]]
+        prices = float(row[1]), float(row[2]), float(row[3]), float(row[4])
         quote_volume = float(row[7])
         volume = float(row[6] if instrument.endswith("-PERP") else row[5])
         yield Bar(
@@ -236,10 +237,8 @@ def follows(last: int, update: BookUpdate) -> bool:
 
 def checksum(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     """CRC-32, signed, of price:size of the best 25 bids and asks, bid and ask in turn."""
-    parts: list[str] = []
-    for n in range(max(len(bids), len(asks))):
-        parts += *bids[n : n + 1], *asks[n : n + 1]
-    crc = zlib.crc32(":".join(f"{price}:{size}" for price, size in parts).encode())
+    levels = [level for pair in itertools.zip_longest(bids, asks) for level in pair if level]
+    crc = zlib.crc32(":".join(f"{price}:{size}" for price, size in levels).encode())
     return crc - (1 << 32) if crc >> 31 else crc
 
 

@@ -37,7 +37,8 @@ class RateLimit:
 class Request:
     """A request: path below the venue's REST address, query parameters, and what it costs of the rate limit.
 
-    `bookmark` is not sent: it is what the parser of the answer wants to remember of the pages before. A POST has no body.
+    `bookmark` is not sent: it is what the parser of the answer wants to remember of the pages before. A POST carries no
+    body.
     """
 
     path: str

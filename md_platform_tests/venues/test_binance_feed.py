@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from md_platform.domain.instruments import Instrument
-from md_platform.venues import binance_feed
+from md_platform.venues import binance_feed, binance_futures_feed
 from md_platform.venues.feeds import Feed
 from md_platform_tests.venues.replay import (
     SHARED,
@@ -26,13 +26,13 @@ CAPTURES = {
     "BINANCE_20210814T144634": binance_feed.SPOT,
     "BINANCE_20211012T002831": binance_feed.SPOT,
     "BINANCE_US_20210814T144513": binance_feed.SPOT,
-    "BINANCE_FUTURES_20210722T222540": binance_feed.USDM,
-    "BINANCE_DELIVERY_20210722T011322": binance_feed.COINM,
+    "BINANCE_FUTURES_20210722T222540": binance_futures_feed.USDM,
+    "BINANCE_DELIVERY_20210722T011322": binance_futures_feed.COINM,
 }
 DEPTH_RECORDINGS = {
     "spot/btcusdt_20240808": binance_feed.SPOT,
-    "usdm/ethusdt_20240808": binance_feed.USDM,
-    "cm/ethusd_perp_20240808": binance_feed.COINM,
+    "usdm/ethusdt_20240808": binance_futures_feed.USDM,
+    "cm/ethusd_perp_20240808": binance_futures_feed.COINM,
 }
 
 
