@@ -128,7 +128,7 @@ class BybitSession:
                     out += _PARSERS[channel](frame, instrument, received_ns)
                 else:
                     out.append(Malformed(raw, f"{frame.topic}: data must be a list"))
-            except (ValueError, TypeError, KeyError, IndexError) as error:
+            except (ValueError, TypeError, KeyError) as error:
                 out.append(Malformed(raw, f"{frame.topic}: {error}"))
         return out
 

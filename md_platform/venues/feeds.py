@@ -120,8 +120,8 @@ def decoded_each(
 
 
 def levels_of(rows: Sequence[Sequence[str]]) -> list[Level]:
-    """Price and size that each of `rows` begins with; ValueError or IndexError where one is no number or is missing."""
-    levels = [(row[0], row[1]) for row in rows]
+    """Price and size that each of `rows` begins with; ValueError where one is no number or is missing."""
+    levels = [(price, size) for price, size, *_ in rows]
     for price, size in levels:
         float(price)
         float(size)

@@ -126,7 +126,7 @@ class HtxSession:
                         out.append(Trade(instrument, at, received_ns, trade_id, row.price, row.amount, row.direction))
                 else:
                     out += _PARSERS[channel](frame, tick, instrument, received_ns)
-            except (ValueError, TypeError, IndexError) as error:
+            except (ValueError, TypeError) as error:
                 out.append(Malformed(raw, f"{frame.ch}: {error}"))
         return out
 

@@ -148,7 +148,7 @@ class KucoinSession:
                     out.append(Trade(instrument, int(data.time), received_ns, data.tradeId, price, size, data.side))
                 else:
                     out += _PARSERS[channel](data, instrument, received_ns)
-            except (ValueError, TypeError, IndexError) as error:
+            except (ValueError, TypeError) as error:
                 out.append(Malformed(raw, f"{frame.topic}: {error}"))
         return out
 
@@ -235,7 +235,7 @@ def follows(last: int, update: BookUpdate) -> bool:
 
 
 def parse_snapshot(payload: bytes, instrument: Instrument, received_ns: int) -> BookUpdate:
-    """A REST book; ValueError or IndexError where it is none."""
+    """A REST book; ValueError where it is none."""
     book = msgspec.json.decode(payload, type=_SnapshotAnswer).data
     return BookUpdate(
         instrument.id,

@@ -130,7 +130,7 @@ class OkxSession:
                     out += _PARSERS[channel](frame, instrument, received_ns)
                 else:
                     out.append(Unknown(raw))
-            except (ValueError, TypeError, AttributeError, IndexError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 out.append(Malformed(raw, f"{channel}: {error}"))
         return out
 

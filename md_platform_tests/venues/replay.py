@@ -38,6 +38,48 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def cells(name: str) -> list[list[str]]:
+    """The same of files that have no header, such as candles."""
+    with gzip.open(FACTS / f"{name}.csv.gz", "rt") as file:
+        return list(csv.reader(file))
+
+
+def expected_trades(name: str) -> list[tuple[object, ...]]:
+    """Trades of the capture `name`, as `told` tells them."""
+    return [
+        (r["trade_id"], float(r["price"]), float(r["amount"]), r["taker_side"], int(r["exchange_ts_ms"]))
+        for r in rows(f"{name}.trades")
+    ]
+
+
+def told(trades: Iterable[Trade]) -> list[tuple[object, ...]]:
+    """What of `trades` is compared with the facts: id, price, size, taker's side, ms."""
+    return [(str(t.trade_id), t.price, t.size, t.taker_side, t.ts_event // 1_000_000) for t in trades]
+
+
+def expected_candles(name: str) -> list[tuple[object, ...]]:
+    """Updates of candles in the capture `name`: start in ms, open, high, low, close, volume, whether closed."""
+    return [(int(c[2]), *map(float, c[4:9]), c[11] == "True") for c in cells(f"{name}.candles")]
+
+
+def drawn(bars: Iterable[Bar]) -> list[tuple[object, ...]]:
+    """The same of `bars`."""
+    return [(b.open_time // 1_000_000, b.open, b.high, b.low, b.close, b.volume, b.is_closed) for b in bars]
+
+
+def links(feed: Feed, updates: Iterable[BookUpdate]) -> int:
+    """How many updates follow the one before of their instrument, by the feed's own rule."""
+    assert feed.book.follows is not None
+    last: dict[str, int] = {}
+    count = 0
+    for update in updates:
+        if update.sequence is not None:
+            if update.instrument in last and not update.is_snapshot:
+                count += feed.book.follows(last[update.instrument], update)
+            last[update.instrument] = update.sequence
+    return count
+
+
 def capture(name: str) -> Iterator[Record]:
     """Records of the capture `name`."""
     return read_capture(CAPTURES / f"{name}.jsonl.zst")
