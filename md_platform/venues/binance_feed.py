@@ -1,10 +1,11 @@
 """Binance live: combined streams, frames in, events out; the feed of spot. Sandbox: `sandbox`.
 
+Trades are aggregated trades, as in history: fills of one taker order at one price are one trade of `trade_count` fills.
 Spot quotes carry no time of the venue. The feeds of futures are in `binance_futures_feed`.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -30,7 +31,7 @@ from md_platform.domain.intervals import Timeframe
 from md_platform.venues.feeds import Feed, Subscription, decoded_each, levels_of
 from md_platform.venues.spec import RateLimit, Request
 
-STREAMS: dict[Channel, str] = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
+_STREAMS: dict[Channel, str] = {"trades": "aggTrade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
 _NAMES_PER_MESSAGE = 100
 _MS = 1_000_000
 
@@ -100,15 +101,10 @@ _decode_many = msgspec.json.Decoder(list[_Frame]).decode
 
 
 class BinanceSession:
-    """One combined-stream connection; `streams` names the channels, `extra` are streams of the whole venue."""
+    """One combined-stream connection; `extra` are streams of the whole venue."""
 
-    def __init__(
-        self,
-        subscriptions: Sequence[Subscription],
-        streams: Mapping[Channel, str] = STREAMS,
-        extra: Sequence[str] = (),
-    ) -> None:
-        self._channels = {f"{s.instrument.native.lower()}@{streams[s.channel]}": s for s in subscriptions}
+    def __init__(self, subscriptions: Sequence[Subscription], extra: Sequence[str] = ()) -> None:
+        self._channels = {f"{s.instrument.native.lower()}@{_STREAMS[s.channel]}": s for s in subscriptions}
         self._streams = [*self._channels, *extra]
         self._ids = {s.instrument.native.upper(): s.instrument.id for s in subscriptions}
         self._asked: dict[int, list[str]] = {}
@@ -139,9 +135,12 @@ class BinanceSession:
                     out.append(Unknown(raw))
                 continue
             try:
-                if kind == "trade":
+                if kind == "aggTrade" and type(data.a) is int:
                     side: Side = "sell" if data.m else "buy"  # m: the resting order bought
-                    out.append(Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side))
+                    fills = data.l - data.f + 1
+                    out.append(
+                        Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, fills)
+                    )
                 elif kind in _PARSERS:
                     out.append(_PARSERS[kind](data, instrument, received_ns))
                 else:
@@ -162,11 +161,9 @@ class BinanceSession:
         return [Subscribed(channel, symbols) for channel, symbols in confirmed.items()]
 
 
-def _aggregated(data: _Data, instrument: str, received_ns: int) -> Trade:
-    if not isinstance(data.a, int):
-        raise TypeError(f"id of an aggregated trade must be a number, was {data.a!r}")
+def _single(data: _Data, instrument: str, received_ns: int) -> Trade:
     side: Side = "sell" if data.m else "buy"
-    return Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, data.l - data.f + 1)
+    return Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side)
 
 
 def _quote(data: _Data, instrument: str, received_ns: int) -> Quote:
@@ -224,7 +221,7 @@ def _status(data: _Data, instrument: str, _received_ns: int) -> TradingStatus:
 
 
 _PARSERS: dict[str, Callable[[_Data, str, int], Event]] = {
-    "aggTrade": _aggregated,
+    "trade": _single,
     "bookTicker": _quote,
     "": _quote,
     "depthUpdate": _depth,
@@ -259,8 +256,9 @@ def snapshot_request(path: str, weight: float) -> Callable[[Instrument], Request
 SPOT = Feed(
     name="binance",
     urls=("wss://stream.binance.com:9443/stream", "wss://data-stream.binance.vision/stream"),
-    channels=frozenset(STREAMS),
+    channels=frozenset(_STREAMS),
     session=BinanceSession,
+    numbers_trades=True,
     book=BookRules(follows=spot_follows),
     snapshot_request=snapshot_request("/api/v3/depth", 50),
     parse_snapshot=_parse_snapshot,

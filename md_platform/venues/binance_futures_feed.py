@@ -1,20 +1,18 @@
 """Binance futures live: USD-M, whose channels come from two addresses, and COIN-M; frames are read as spot's are.
 
-Trades are aggregated, fills of one taker order at one price: Binance documents no others. Sizes of COIN-M are
-contracts, as the venue counts them.
+Sizes of COIN-M are contracts, as the venue counts them.
 """
 
 import functools
 from dataclasses import replace
 
 from md_platform.domain.books import BookRules
-from md_platform.domain.events import BookUpdate, Channel
+from md_platform.domain.events import BookUpdate
 from md_platform.domain.instruments import Instrument
-from md_platform.venues.binance_feed import SPOT, STREAMS, BinanceSession, snapshot_request
+from md_platform.venues.binance_feed import SPOT, BinanceSession, snapshot_request
 from md_platform.venues.frames import decoded, records
 from md_platform.venues.spec import Request
 
-_STREAMS: dict[Channel, str] = STREAMS | {"trades": "aggTrade"}
 _CONTRACTS = "!contractInfo"
 """Listings, settlements and halts of every contract."""
 
@@ -47,7 +45,6 @@ USDM = replace(
     name="binance-usdm",
     urls=("wss://fstream.binance.com/public/stream",),  # since 2026-04-23: quotes and books here, the rest at /market
     channels=frozenset({"quotes", "book"}),
-    session=functools.partial(BinanceSession, streams=_STREAMS),
     rest_url="https://fapi.binance.com",
     accepts=lambda instrument: instrument.is_perpetual and instrument.quote != "USD",
     book=BookRules(follows=futures_follows, bridges=futures_bridges),
@@ -61,7 +58,7 @@ USDM_MARKET = replace(
     name="binance-usdm-market",
     urls=("wss://fstream.binance.com/market/stream",),
     channels=frozenset({"trades", "bars"}),
-    session=functools.partial(BinanceSession, streams=_STREAMS, extra=(_CONTRACTS,)),
+    session=functools.partial(BinanceSession, extra=(_CONTRACTS,)),
     book=BookRules(),
     snapshot_request=None,
     parse_snapshot=None,
@@ -70,7 +67,7 @@ COINM = replace(
     USDM,
     name="binance-coinm",
     urls=("wss://dstream.binance.com/stream",),
-    channels=frozenset(_STREAMS),
+    channels=SPOT.channels,
     session=USDM_MARKET.session,
     rest_url="https://dapi.binance.com",
     accepts=lambda instrument: instrument.is_perpetual and instrument.quote == "USD",

@@ -56,6 +56,7 @@ class Feed:
     instruments_requests, parse_instruments   where its instruments are not those of the venue's history: the REST
                          requests for them all, and the instruments in one answer (payload, venue id); a payload that
                          is no answer raises MalformedPayload
+    numbers_trades       whether an instrument's trade ids are consecutive, so that a jump is a hole
     rest_url             where books, tokens and instruments are asked, None: the venue's own
     token_request, token_url   where a connection needs a token: the REST request, and the address from its answer
     max_streams          subscriptions that one connection may carry
@@ -77,6 +78,7 @@ class Feed:
     instruments_requests: tuple[Request, ...] = ()
     parse_instruments: Callable[[bytes, str], list[Instrument]] | None = None
     rest_url: str | None = None
+    numbers_trades: bool = False
     address: Callable[[str, Sequence[Subscription]], str] = lambda url, _: url
     token_request: Request | None = None
     token_url: Callable[[bytes], str] | None = None
