@@ -1,10 +1,10 @@
 """Book updates of one instrument in, a book that is right or knows that it is not out."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Literal
 
 from sortedcontainers import SortedDict
@@ -49,7 +49,7 @@ class OrderBook:
         self._asks: SortedDict[float, Level] = SortedDict()
         self._waiting: deque[BookUpdate] = deque(maxlen=_WAITING_UPDATES)
         self._is_fresh = False
-        self._lowest_bid, self._highest_ask = -math.inf, math.inf
+        self._lowest_bid, self._highest_ask = -inf, inf
         self.is_right = False
         self.sequence: int | None = None
         self.updated: tuple[int, int] = 0, 0
@@ -58,20 +58,23 @@ class OrderBook:
         """Apply `update`; after "gap" and "checksum" the book is empty and wrong until a snapshot comes.
 
         Updates that come before the snapshot wait for it ("waiting"), as a snapshot asked over REST is older than they.
+        A level that is no finite number is a "gap": what was meant is not known.
         """
-        if update.is_snapshot:
-            return self._restart(update)
-        if not self.is_right:
+        if not update.is_snapshot and not self.is_right:
             self._waiting.append(update)
             return "waiting"
-        return self._change(update)
+        try:
+            return self._restart(update) if update.is_snapshot else self._change(update)
+        except ValueError:
+            self.invalidate()
+            return "gap"
 
     def _restart(self, snapshot: BookUpdate) -> Outcome:
         self._bids.clear()
         self._asks.clear()
         self.is_right = self._is_fresh = True
         self.sequence = snapshot.sequence
-        self._lowest_bid, self._highest_ask = -math.inf, math.inf
+        self._lowest_bid, self._highest_ask = -inf, inf
         self._write(snapshot)
         self._bound()
         outcome: Outcome = self._verified(snapshot)
@@ -111,15 +114,17 @@ class OrderBook:
 
     def _has_run_low(self) -> bool:
         least = self._rules.least_levels
-        return (self._lowest_bid > -math.inf and len(self._bids) < least) or (
-            self._highest_ask < math.inf and len(self._asks) < least
+        return (self._lowest_bid > -inf and len(self._bids) < least) or (
+            self._highest_ask < inf and len(self._asks) < least
         )
 
     def _write(self, update: BookUpdate) -> None:
-        bids, asks = (self._bids, self._lowest_bid, math.inf), (self._asks, -math.inf, self._highest_ask)
+        bids, asks = (self._bids, self._lowest_bid, inf), (self._asks, -inf, self._highest_ask)
         for levels, (side, low, high) in ((update.bids, bids), (update.asks, asks)):
             for level in levels:
                 price = float(level[0])
+                if not -inf < price < inf:
+                    raise ValueError(f"a price must be a finite number, was {level[0]}")
                 if float(level[1]) and low <= price <= high:
                     side[price] = level
                 else:

@@ -21,6 +21,7 @@ from md_platform.domain.events import (
     Level,
     Malformed,
     Quote,
+    ReconnectAsked,
     Refused,
     Side,
     Subscribed,
@@ -42,7 +43,7 @@ _MS = 1_000_000
 _MINUTE = 60_000_000_000
 _PONG = b"pong"
 _TRADING_SERVICE = "5"
-_ACKNOWLEDGED = {"unsubscribe", "notice", "channel-conn-count"}
+_ACKNOWLEDGED = {"unsubscribe", "channel-conn-count"}
 _CANDLE_CELLS = 9
 
 
@@ -142,6 +143,8 @@ def _answer(raw: bytes, frame: _Frame) -> Iterable[Event]:
         return [Subscribed(channel, [arg.instId])] if channel else []
     if event == "error":
         return [Refused(f"{frame.code} {frame.msg}")]
+    if event == "notice":  # of an upgrade: the connection will be closed
+        return [ReconnectAsked(f"{frame.code} {frame.msg}")]
     return [] if event in _ACKNOWLEDGED else [Unknown(raw)]
 
 

@@ -13,6 +13,7 @@ from md_platform.domain.events import (
     Heartbeat,
     Malformed,
     Quote,
+    ReconnectAsked,
     Refused,
     Subscribed,
     Trade,
@@ -165,6 +166,7 @@ def test_answers_and_maintenance() -> None:
         Heartbeat(),
         Subscribed("book", ["BTC-USDT"]),
         Refused("60018 channel:books,instId:NO-USDT doesn't exist"),
+        ReconnectAsked("64008 The connection will soon be closed"),
         TradingStatus(is_halted=True, reason="Upgrade"),
         TradingStatus(is_halted=False, reason="Upgrade"),
     ]
