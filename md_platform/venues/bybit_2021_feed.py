@@ -1,4 +1,4 @@
-"""Bybit's protocol v2 live, for what was captured while it was spoken: linear and inverse perpetuals, trades and books.
+"""Bybit's protocol v2 live, for what was captured until its book `orderBookL2_25` ended: perpetuals, trades and books.
 
 Linear writes prices as text and numbers of a message as text; inverse writes both as numbers in some messages: whatever
 the form, digits are kept.
@@ -161,7 +161,7 @@ LINEAR = Feed(
     book=BookRules(depth=25),
     ping=lambda: '{"op":"ping"}',
     ping_after_s=30,
-    spoken=(None, dt.date(2023, 10, 17)),
+    spoken=(None, dt.date(2021, 10, 22)),
 )
 INVERSE = replace(
     LINEAR,

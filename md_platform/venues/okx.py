@@ -174,7 +174,7 @@ def _best(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:
 
 
 def _books(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:
-    """OKX sends a checksum of 0 since 2026, which is none; `seqId` came in 2022, `prevSeqId` of a snapshot is -1."""
+    """OKX sends a checksum of 0 since 2026-06-23, which is none; `seqId` came in 2022, `prevSeqId` of a snapshot is -1."""
     for row in _objects(frame):
         if frame.action not in ("snapshot", "update"):
             raise ValueError(f"action must be snapshot or update, was {frame.action!r}")
