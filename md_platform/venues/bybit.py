@@ -150,14 +150,17 @@ class BybitSession:
 
 
 def _quotes(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:
-    """The whole book of depth 1, sent again after three quiet seconds. A side that nobody offers is empty."""
+    """The whole book of depth 1, sent again after three quiet seconds. A side that nobody offers is empty.
+
+    Its number begins anew when the venue's service restarts, so that it says nothing of what is older: it is left out.
+    """
     data = _levels(frame)
     if frame.type != "snapshot":
         raise ValueError(f"a book of depth 1 must be a snapshot, was {frame.type!r}")
     if data.b and data.a:
         (bid, bid_size), (ask, ask_size) = data.b[0][:2], data.a[0][:2]
         best = float(bid), float(bid_size), float(ask), float(ask_size)
-        yield Quote(instrument, (frame.cts or frame.ts) * _MS, received_ns, *best, data.u or 0)
+        yield Quote(instrument, (frame.cts or frame.ts) * _MS, received_ns, *best)
 
 
 def _book(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:

@@ -166,15 +166,16 @@ def _tickers(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event
 
 
 def _best(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:
+    """Numbers begin anew after maintenance, and say nothing of what is older: they are left out."""
     for row in _objects(frame):
         if row.bids and row.asks:
             (bid, bid_size), (ask, ask_size) = row.bids[0][:2], row.asks[0][:2]
             best = float(bid), float(bid_size), float(ask), float(ask_size)
-            yield Quote(instrument, int(row.ts) * _MS, received_ns, *best, row.seqId or 0)
+            yield Quote(instrument, int(row.ts) * _MS, received_ns, *best)
 
 
 def _books(frame: _Frame, instrument: str, received_ns: int) -> Iterable[Event]:
-    """OKX sends a checksum of 0 since 2026-06-23, which is none; `seqId` came in 2022, `prevSeqId` of a snapshot is -1."""
+    """A checksum of 0 is none: OKX sends no other since 2026-06-23. `seqId` came in 2022; a snapshot follows -1."""
     for row in _objects(frame):
         if frame.action not in ("snapshot", "update"):
             raise ValueError(f"action must be snapshot or update, was {frame.action!r}")

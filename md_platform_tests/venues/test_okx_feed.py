@@ -113,7 +113,7 @@ def test_the_best_of_a_book_is_a_quote_unless_a_side_is_empty() -> None:
     arg = {"channel": "bbo-tbt", "instId": "BTC-USDT"}
     both = {"asks": [["8476.98", "415", "0", "13"]], "bids": [["8476.97", "256", "0", "12"]], "ts": "1597026383085"}
     assert received({"arg": arg, "data": [{**both, "seqId": 123456}]}) == [
-        Quote("okx:BTC-USDT", 1_597_026_383_085_000_000, NOW, 8476.97, 256.0, 8476.98, 415.0, 123456)
+        Quote("okx:BTC-USDT", 1_597_026_383_085_000_000, NOW, 8476.97, 256.0, 8476.98, 415.0)
     ]
     assert received({"arg": arg, "data": [{**both, "asks": []}]}) == []
 
