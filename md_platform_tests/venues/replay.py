@@ -127,15 +127,20 @@ def replay(
     records: Iterable[Record],
     instruments: Sequence[Instrument],
     session: Callable[[Sequence[Subscription]], Session] | None = None,
+    snapshot_of: Callable[[Record], Instrument | None] | None = None,
 ) -> Replayed:
-    """Feed `records` to a session per connection and to books, as the live process does."""
-    return replay_each([(feed, instruments)], records, session)
+    """Feed `records` to a session per connection and to books, as the live process does.
+
+    `snapshot_of` tells whose book a REST answer is, None where it is no book; without it, its address tells.
+    """
+    return replay_each([(feed, instruments)], records, session, snapshot_of)
 
 
 def replay_each(
     feeds: Sequence[tuple[Feed, Sequence[Instrument]]],
     records: Iterable[Record],
     session: Callable[[Sequence[Subscription]], Session] | None = None,
+    snapshot_of: Callable[[Record], Instrument | None] | None = None,
 ) -> Replayed:
     """The same where a capture holds several feeds: each connection is of the feed that has its address."""
     out = Replayed()
@@ -149,18 +154,19 @@ def replay_each(
             feed, conversation = sessions[record.conn]
             for event in conversation.receive([record.payload], record.received_ns):
                 _take(out, feed, event)
-        elif record.t == "http" and (update := _snapshot(*feeds[0], record)):
-            _take(out, feeds[0][0], update)
+        elif record.t == "http" and (parse := feeds[0][0].parse_snapshot):
+            whose = snapshot_of(record) if snapshot_of else _whose_book(record, feeds[0][1])
+            if whose:
+                _take(out, feeds[0][0], parse(record.payload, whose, record.received_ns))
     return out
 
 
-def _snapshot(feed: Feed, instruments: Sequence[Instrument], record: Record) -> BookUpdate | None:
+def _whose_book(record: Record, instruments: Sequence[Instrument]) -> Instrument | None:
     url = urlsplit(record.url)
-    if feed.parse_snapshot is None or not ("depth" in url.path or "orderbook" in url.path):
+    if not ("depth" in url.path or "orderbook" in url.path):
         return None
     symbol = parse_qs(url.query).get("symbol", [instruments[0].native])[0]
-    instrument = next(each for each in instruments if each.native.upper() == symbol.upper())
-    return feed.parse_snapshot(record.payload, instrument, record.received_ns)
+    return next(each for each in instruments if each.native.upper() == symbol.upper())
 
 
 def _take(out: Replayed, feed: Feed, event: Event) -> None:
