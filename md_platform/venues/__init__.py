@@ -4,12 +4,21 @@ To add a venue: write its file after the pattern of `kraken.py`, and name it in 
 """
 
 from md_platform.errors import UnknownVenue
-from md_platform.venues import binance, coinbase, kraken
+from md_platform.venues import binance, bybit, coinbase, htx, kraken, kucoin, okx
 from md_platform.venues.spec import VenueSpec
 
 FILE = VenueSpec(id="file", title="Files that you import")
 
-VENUES: tuple[VenueSpec, ...] = (*binance.VENUES, *coinbase.VENUES, *kraken.VENUES, FILE)
+VENUES: tuple[VenueSpec, ...] = (
+    *binance.VENUES,
+    *bybit.VENUES,
+    *coinbase.VENUES,
+    *htx.VENUES,
+    *kraken.VENUES,
+    *kucoin.VENUES,
+    *okx.VENUES,
+    FILE,
+)
 
 
 def venue_named(venue: str) -> VenueSpec:
