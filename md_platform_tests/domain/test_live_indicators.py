@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from md_platform.domain.events import Bar
 from md_platform.domain.indicators import REGISTRY, STANDARD_SET, Ohlcv, Output, compute_day, indicator, parse_spec
+from md_platform.domain.indicators.lines import _made, opened
 from md_platform.domain.indicators.live import LiveIndicators
 from md_platform.domain.indicators.registry import Outputs, Period
 from md_platform.domain.intervals import Timeframe
@@ -169,6 +170,33 @@ def test_an_indicator_in_plain_numpy_is_computed_anew_and_right(spread):
     for open_time, mine in values.items():
         assert_same(mine, batch[open_time])
     assert live.recomputed == [spread]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda bars: np.sqrt(bars.close),
+        lambda bars: np.where(bars.close <= bars.open, 1.0, 2.0),
+        lambda bars: bars.close if bars.close <= 1 else bars.open,
+        lambda bars: bars.close == bars.open,
+        lambda bars: bars.close[1:],
+        lambda bars: bars.close + "1",
+        lambda bars: np.ones(3) * bars.close,
+        lambda bars: 2 - bars.close,
+        len,
+        lambda bars: {bars.close},
+    ],
+)
+def test_what_lines_cannot_say_is_refused_and_not_misread(formula):
+    with pytest.raises(TypeError):
+        opened(lambda bars: (formula(bars),), (), series(10))
+
+
+def test_a_formula_is_compiled_once_whatever_the_data():
+    LiveIndicators(EVERY, series(200, seed=1))
+    made = _made.cache_info().misses
+    LiveIndicators(EVERY, series(300, seed=2))
+    assert _made.cache_info().misses == made
 
 
 @settings(max_examples=25, deadline=None)

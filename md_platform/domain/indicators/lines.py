@@ -78,6 +78,14 @@ class Line:
     def __array__(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a line is no array: this formula is not written in the words of lines")
 
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a line is no single value: choose by where()")
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError("lines are compared by <= only")
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __add__(self, other: "Line | float") -> "Line":
         return self._with("+", other, np.add)
 
