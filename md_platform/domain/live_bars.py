@@ -140,7 +140,7 @@ class LiveBars:
             before = minute.closed
             if before is None or not same_content(values_of(before), values_of(bar)):
                 # A longer bar that was reported without this minute grows by one revision, too.
-                least = before.revision + 1 if before is not None else periods.cascade.has_closed(1, bar.open_time)
+                least = before.revision + 1 if before is not None else periods.cascade.is_held(bar.open_time)
                 key = (self.instrument, NAMES[MINUTE], bar.open_time, bar.open_time + MINUTE_NS)
                 revision = max(bar.revision, int(least))
                 periods.put_out(
@@ -148,7 +148,7 @@ class LiveBars:
                 )
         for minute in periods.minutes(start_ns, end_ns):
             if minute.closed is None:
-                periods.report(MINUTE, minute, is_late=periods.cascade.has_closed(1, minute.open_time))
+                periods.report(MINUTE, minute, is_late=periods.cascade.is_held(minute.open_time))
         periods.close_longer(start_ns, end_ns)
 
     def _add(self, trade: Trade) -> bool:

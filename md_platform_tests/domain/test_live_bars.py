@@ -375,6 +375,43 @@ def test_bars_that_overlap_a_gap_wait_for_their_repair():
     assert bars.closed() == []
 
 
+def bars_in(frame):
+    """The rows of a batch frame as live bars."""
+    ns = [pl.col(name).dt.timestamp("us") * 1_000 for name in ("open_time", "close_time", "known_at")]
+    return [Bar(**{name: row[name] for name in Bar.__struct_fields__}) for row in frame.with_columns(ns).to_dicts()]
+
+
+@settings(deadline=None)
+@given(st.data(), tapes(), st.tuples(instants, instants).map(sorted), st.integers(0, 40))
+def test_after_the_repair_of_a_gap_all_is_as_batch_has_it(data, tape, gap, told):
+    """Trades of the gap are lost, and it is told when it begins, ends or much later."""
+    start, end = (START + round(at * 1_000) * MS_NS for at in (gap[0], gap[1] + 0.5))
+    arrivals = [t for t in arriving(data.draw, tape, 4 * SECOND_NS) if not start <= t.ts_event < end]
+    bars = LiveBars(BTC, complete_since_ns=START, remember_minutes_ns=9 * DAY_NS)
+    for each in arrivals[:told]:
+        assert bars.add(each)
+    before = bars.closed()
+    bars.gap(start, end)
+    for each in arrivals[told:]:
+        assert bars.add(each)
+        if data.draw(st.booleans()):
+            bars.running()
+    until = START + 3 * DAY_NS
+    bars.advance(until)
+    after = bars.closed()
+    assert not [bar for bar in after if bar.open_time < end and start < bar.close_time]
+    first, last = start - start % MINUTE_NS, end - end % -MINUTE_NS
+    expected = batch(tape, until)
+    minutes = [bar for bar in bars_in(expected) if bar.timeframe == "1m" and first <= bar.open_time < last]
+    bars.repair(minutes, first, last)
+    assert all(bars.incomplete(timeframe) == [] for timeframe in LIVE_TIMEFRAMES[1:])
+    closed = [bar for bar in before + after + bars.closed() if bar.timeframe != "1s"]
+    assert_equal(table(closed), expected.filter(pl.col("timeframe") != "1s"), but=["revision"])
+    assert len({(bar.timeframe, bar.open_time, bar.revision) for bar in closed}) == len(closed)
+    bars.repair(minutes, first, last)
+    assert bars.closed() == []
+
+
 def test_a_gap_that_is_found_late_gives_a_revision_of_what_was_reported():
     bars = fed([trade(10, 1, 10.0), trade(310, 2, 11.0)])
     assert ("5m", 0) in names(bars.closed())
