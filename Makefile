@@ -37,6 +37,7 @@ lint: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.developing
+	$(BIN)/python -m md_platform_tests.benchmarks.live
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
 
 schema: $(VENV)/.installed

@@ -28,7 +28,8 @@ from md_platform.domain.events import (
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
+from md_platform.domain.live_bars import LATENESS_NS, LiveBars
+from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
@@ -352,7 +353,7 @@ class Pipeline:
             tracked.bars.advance(now_ns - skew)
             out += tracked.bars.closed()
             if running:
-                out += tracked.bars.running()
+                out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             for hole in tracked.tape.ids.open_holes(now_ns - _HOLE_WAITS_NS):
                 self._missing(tracked, hole, out)
         if running:

@@ -14,7 +14,7 @@ import structlog
 
 from md_platform.domain.events import Channel, FeedNotice, Trade
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_bars import MINUTE_NS
+from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.wire import decode
 from md_platform.errors import InvalidSetting
 from md_platform.settings import VenueUrls

@@ -33,10 +33,9 @@ class Cascade:
         """The latest of a 1m bar, closed or not."""
         self._bars[0][bar.open_time] = bar
 
-    def has_closed(self, level: int, instant: int) -> bool:
-        """Whether the bar that holds `instant` was closed."""
-        bar = self._bars[level].get(instant - instant % LENGTHS_NS[level])
-        return bar is not None and bar.is_closed
+    def is_held(self, minute: int) -> bool:
+        """Whether any longer bar that holds this minute was closed."""
+        return any(self._has_closed(level, minute) for level in range(1, len(CASCADE)))
 
     def opened(self, level: int, start_ns: int, end_ns: int) -> list[int]:
         """Open times of the bars of `level` that overlap `[start_ns, end_ns)`."""
@@ -61,7 +60,7 @@ class Cascade:
         for level in range(1, len(CASCADE)):
             touched = {at - at % LENGTHS_NS[level] for at in touched}
             for open_time in sorted(touched & self._bars[level].keys()):
-                if not self.has_closed(level, open_time):
+                if not self._has_closed(level, open_time):
                     bar = self._rolled_up(level, open_time, is_closed=False)
                     self._bars[level][open_time] = bar
                     bars.append(bar)
@@ -73,6 +72,10 @@ class Cascade:
             holder = LENGTHS_NS[min(level + 1, len(CASCADE) - 1)]
             while bars and (first := next(iter(bars))) - first % holder + holder <= before_ns:
                 del bars[first]
+
+    def _has_closed(self, level: int, instant: int) -> bool:
+        bar = self._bars[level].get(instant - instant % LENGTHS_NS[level])
+        return bar is not None and bar.is_closed
 
     def _rolled_up(self, level: int, open_time: int, *, is_closed: bool) -> Bar:
         end, below = open_time + LENGTHS_NS[level], self._bars[level - 1]

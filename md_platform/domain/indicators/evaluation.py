@@ -1,7 +1,7 @@
 """Indicators over bars: `compute` for a whole series, `compute_day` for one UTC day from a bounded past."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -38,24 +38,39 @@ def compute_day(specs: Iterable[IndicatorSpec], window: Ohlcv, day_start_us: int
     January, so that adding up the last values of all days gives the cumulative series.
     """
     first, end = _rows(window, day_start_us, day_start_us + DAY_US)
-    earliest: dict[int, int] = {}
     slices: dict[int, Ohlcv] = {}
     columns: dict[str, FloatArray] = {}
+    specs = tuple(specs)
+    for spec, (start, seed) in zip(specs, rows_of_day(specs, window, day_start_us), strict=True):
+        if start not in slices:
+            slices[start] = window.slice(start, end)
+        values = since_seed(spec.evaluate(slices[start]), seed - start)
+        columns.update(zip(spec.columns, (value[first - start :] for value in values), strict=True))
+    return columns
+
+
+def rows_of_day(specs: Iterable[IndicatorSpec], window: Ohlcv, day_start_us: int) -> Iterator[tuple[int, int]]:
+    """For each spec the row of `window` from which the day's values are computed, and the one from which they count.
+
+    The two differ for cumulative indicators only: see `since_seed`.
+    """
+    first = _rows(window, day_start_us, day_start_us)[0]
+    earliest: dict[int, int] = {}
     for spec in specs:
-        days = _memory_days(spec.memory, window.timeframe, window.periods_per_year, spec.indicator.cumulative)
+        cumulative = spec.indicator.cumulative
+        days = _memory_days(spec.memory, window.timeframe, window.periods_per_year, cumulative)
         if days not in earliest:
             earliest[days] = _rows(window, day_start_us - days * DAY_US, day_start_us)[0]
         seed = first
-        if spec.indicator.cumulative and not _is_intraday(window.timeframe):
+        if cumulative and not _is_intraday(window.timeframe):
             seed = _rows(window, _year_start_us(day_start_us), day_start_us)[0]
         start = max(earliest[days], seed - spec.memory)
-        if start not in slices:
-            slices[start] = window.slice(start, end)
-        values = spec.evaluate(slices[start])
-        if spec.indicator.cumulative and seed > start:
-            values = _since(values, seed - start)
-        columns.update(zip(spec.columns, (value[first - start :] for value in values), strict=True))
-    return columns
+        yield start, seed if cumulative else start
+
+
+def since_seed(values: Outputs, rows: int) -> Outputs:
+    """`values` counted from the one of the bar before row `rows`; as they are where that is 0."""
+    return tuple(value - value[rows - 1] for value in values) if rows else values
 
 
 def memory_days(specs: Iterable[IndicatorSpec], timeframe: Timeframe, periods_per_year: float | None = None) -> int:
@@ -90,7 +105,3 @@ def _rows(window: Ohlcv, start_us: int, end_us: int) -> tuple[int, int]:
 
 def _year_start_us(instant_us: int) -> int:
     return int(np.datetime64(instant_us, "us").astype("M8[Y]").astype("M8[us]").astype(np.int64))
-
-
-def _since(values: Outputs, seed: int) -> Outputs:
-    return tuple(value - value[seed - 1] for value in values)

@@ -4,8 +4,7 @@ Where TA-Lib divides 0 by 0 (a market that does not move) it answers 0, and so d
 mfi of constant prices are 0.
 """
 
-import talib
-
+from md_platform.domain.indicators.lines import ta
 from md_platform.domain.indicators.ohlcv import Ohlcv
 from md_platform.domain.indicators.registry import Output, Outputs, Period, Shift, ema_memory, indicator, wilder_memory
 
@@ -22,7 +21,7 @@ _SMOOTHED_BY_EMA = 1
 )
 def rsi(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Relative strength index of the close, with Wilder's averages."""
-    return (talib.RSI(bars.close, period),)
+    return (ta.RSI(bars.close, period),)
 
 
 @indicator(
@@ -36,7 +35,7 @@ def rsi(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def stoch(bars: Ohlcv, fast: Period = 5, slow_k: Shift = 3, slow_d: Shift = 3) -> Outputs:
     """Slow stochastic oscillator; `slow_k` = 1 is the fast one."""
-    return tuple(talib.STOCH(bars.high, bars.low, bars.close, fast, slow_k, _SMOOTHED_BY_SMA, slow_d, _SMOOTHED_BY_SMA))
+    return tuple(ta.STOCH(bars.high, bars.low, bars.close, fast, slow_k, _SMOOTHED_BY_SMA, slow_d, _SMOOTHED_BY_SMA))
 
 
 @indicator(
@@ -53,8 +52,8 @@ def stochrsi(
     bars: Ohlcv, period: Period = 14, window: Period = 14, smooth_k: Shift = 3, smooth_d: Shift = 3
 ) -> Outputs:
     """Stochastic oscillator of the RSI."""
-    rsi = talib.RSI(bars.close, period)
-    return tuple(talib.STOCH(rsi, rsi, rsi, window, smooth_k, _SMOOTHED_BY_SMA, smooth_d, _SMOOTHED_BY_SMA))
+    rsi = ta.RSI(bars.close, period)
+    return tuple(ta.STOCH(rsi, rsi, rsi, window, smooth_k, _SMOOTHED_BY_SMA, smooth_d, _SMOOTHED_BY_SMA))
 
 
 @indicator(
@@ -65,7 +64,7 @@ def stochrsi(
 )
 def willr(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Williams' %R."""
-    return (talib.WILLR(bars.high, bars.low, bars.close, period),)
+    return (ta.WILLR(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -76,7 +75,7 @@ def willr(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def cci(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Commodity channel index."""
-    return (talib.CCI(bars.high, bars.low, bars.close, period),)
+    return (ta.CCI(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -87,7 +86,7 @@ def cci(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def roc(bars: Ohlcv, period: Shift = 10) -> Outputs:
     """Rate of change of the close."""
-    return (talib.ROC(bars.close, period),)
+    return (ta.ROC(bars.close, period),)
 
 
 @indicator(
@@ -98,7 +97,7 @@ def roc(bars: Ohlcv, period: Shift = 10) -> Outputs:
 )
 def mom(bars: Ohlcv, period: Shift = 10) -> Outputs:
     """Momentum of the close."""
-    return (talib.MOM(bars.close, period),)
+    return (ta.MOM(bars.close, period),)
 
 
 @indicator(
@@ -110,7 +109,7 @@ def mom(bars: Ohlcv, period: Shift = 10) -> Outputs:
 )
 def trix(bars: Ohlcv, period: Period = 15) -> Outputs:
     """Rate of change of the triple-smoothed close."""
-    return (talib.TRIX(bars.close, period),)
+    return (ta.TRIX(bars.close, period),)
 
 
 @indicator(
@@ -122,7 +121,7 @@ def trix(bars: Ohlcv, period: Period = 15) -> Outputs:
 )
 def uo(bars: Ohlcv, short: Period = 7, middle: Period = 14, long: Period = 28) -> Outputs:
     """Ultimate oscillator."""
-    return (talib.ULTOSC(bars.high, bars.low, bars.close, short, middle, long),)
+    return (ta.ULTOSC(bars.high, bars.low, bars.close, short, middle, long),)
 
 
 @indicator(
@@ -133,7 +132,7 @@ def uo(bars: Ohlcv, short: Period = 7, middle: Period = 14, long: Period = 28) -
 )
 def mfi(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Money flow index: the RSI's idea on typical price × volume; 0 too where nothing traded."""
-    return (talib.MFI(bars.high, bars.low, bars.close, bars.volume, period),)
+    return (ta.MFI(bars.high, bars.low, bars.close, bars.volume, period),)
 
 
 @indicator(
@@ -144,7 +143,7 @@ def mfi(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def cmo(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Chande's momentum oscillator of the close, from sums as published (TA-Lib's CMO has Wilder's averages)."""
-    return (talib.CMOU(bars.close, period),)
+    return (ta.CMOU(bars.close, period),)
 
 
 @indicator(
@@ -157,4 +156,4 @@ def cmo(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def ppo(bars: Ohlcv, fast: Period = 12, slow: Period = 26) -> Outputs:
     """Percentage price oscillator of the close."""
-    return (talib.PPO(bars.close, fast, slow, _SMOOTHED_BY_EMA),)
+    return (ta.PPO(bars.close, fast, slow, _SMOOTHED_BY_EMA),)

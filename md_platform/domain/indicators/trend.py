@@ -5,9 +5,7 @@ Where TA-Lib divides 0 by 0 (a market that does not move) it answers 0, and so d
 
 from typing import Annotated
 
-import numpy as np
-import talib
-
+from md_platform.domain.indicators.lines import NAN, earlier, is_known, ta, where
 from md_platform.domain.indicators.ohlcv import FloatArray, Ohlcv
 from md_platform.domain.indicators.registry import (
     Bounds,
@@ -30,7 +28,7 @@ from md_platform.domain.indicators.registry import (
 )
 def sma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Simple moving average of the close."""
-    return (talib.SMA(bars.close, period),)
+    return (ta.SMA(bars.close, period),)
 
 
 @indicator(
@@ -42,7 +40,7 @@ def sma(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def ema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Exponential moving average of the close, seeded with the SMA of the first `period` closes."""
-    return (talib.EMA(bars.close, period),)
+    return (ta.EMA(bars.close, period),)
 
 
 @indicator(
@@ -53,7 +51,7 @@ def ema(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def wma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Linearly weighted moving average of the close."""
-    return (talib.WMA(bars.close, period),)
+    return (ta.WMA(bars.close, period),)
 
 
 @indicator(
@@ -65,7 +63,7 @@ def wma(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def dema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Double exponential moving average of the close."""
-    return (talib.DEMA(bars.close, period),)
+    return (ta.DEMA(bars.close, period),)
 
 
 @indicator(
@@ -77,7 +75,7 @@ def dema(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def tema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Triple exponential moving average of the close."""
-    return (talib.TEMA(bars.close, period),)
+    return (ta.TEMA(bars.close, period),)
 
 
 @indicator(
@@ -90,7 +88,7 @@ def tema(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def kama(bars: Ohlcv, period: Period = 10) -> Outputs:
     """Kaufman's adaptive moving average of the close; `period` is the window of its efficiency ratio."""
-    return (talib.KAMA(bars.close, period),)
+    return (ta.KAMA(bars.close, period),)
 
 
 @indicator(
@@ -101,7 +99,7 @@ def kama(bars: Ohlcv, period: Period = 10) -> Outputs:
 )
 def hma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Hull moving average of the close."""
-    return (talib.HMA(bars.close, period),)
+    return (ta.HMA(bars.close, period),)
 
 
 @indicator(
@@ -118,7 +116,7 @@ def hma(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def macd(bars: Ohlcv, fast: Period = 12, slow: Period = 26, signal: Period = 9) -> Outputs:
     """Moving average convergence/divergence of the close; all three start with the signal."""
-    return tuple(talib.MACD(bars.close, fast, slow, signal))
+    return tuple(ta.MACD(bars.close, fast, slow, signal))
 
 
 @indicator(
@@ -139,7 +137,7 @@ def sar(
     Path-dependent: the first two bars of the series (in stored values, of the memory before the day) give the
     direction it starts in and its first extreme. It equals another start's path bit for bit after a shared reversal.
     """
-    return (talib.SAR(bars.high, bars.low, acceleration, maximum),)
+    return (ta.SAR(bars.high, bars.low, acceleration, maximum),)
 
 
 @indicator(
@@ -151,7 +149,7 @@ def sar(
 )
 def adx(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Average directional movement index."""
-    return (talib.ADX(bars.high, bars.low, bars.close, period),)
+    return (ta.ADX(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -163,7 +161,7 @@ def adx(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def plus_di(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Positive directional indicator, +DI."""
-    return (talib.PLUS_DI(bars.high, bars.low, bars.close, period),)
+    return (ta.PLUS_DI(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -175,7 +173,7 @@ def plus_di(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def minus_di(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Negative directional indicator, -DI."""
-    return (talib.MINUS_DI(bars.high, bars.low, bars.close, period),)
+    return (ta.MINUS_DI(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -189,7 +187,7 @@ def minus_di(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def aroon(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Aroon; of equal extremes the latest counts, so both are 100 when prices do not move."""
-    down, up = talib.AROON(bars.high, bars.low, period)
+    down, up = ta.AROON(bars.high, bars.low, period)
     return (up, down)
 
 
@@ -201,7 +199,7 @@ def aroon(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def aroonosc(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Aroon oscillator."""
-    return (talib.AROONOSC(bars.high, bars.low, period),)
+    return (ta.AROONOSC(bars.high, bars.low, period),)
 
 
 @indicator(
@@ -223,8 +221,8 @@ def supertrend(bars: Ohlcv, period: Period = 10, multiple: Multiple = 3.0) -> Ou
 
     Path-dependent: a series (in stored values, the memory before the day) starts in an up-trend.
     """
-    level, direction = talib.SUPERTREND(bars.high, bars.low, bars.close, period, multiple)
-    return (level, np.where(np.isnan(level), np.nan, direction))
+    level, direction = ta.SUPERTREND(bars.high, bars.low, bars.close, period, multiple)
+    return (level, where(is_known(level), 1.0 * direction, NAN))
 
 
 @indicator(
@@ -245,12 +243,7 @@ def ichimoku(bars: Ohlcv, conversion: Period = 9, base: Period = 26, span: Perio
     The lagging line (chikou) is the close drawn `base` bars back; as a column it would look ahead, so there is none.
     The lines start after their own windows; `lookback` is where the last of them, span B, starts.
     """
-    fast: FloatArray = talib.MIDPRICE(bars.high, bars.low, conversion)
-    slow: FloatArray = talib.MIDPRICE(bars.high, bars.low, base)
-    wide: FloatArray = talib.MIDPRICE(bars.high, bars.low, span)
-    return (fast, slow, _displaced((fast + slow) / 2, base), _displaced(wide, base))
-
-
-def _displaced(line: FloatArray, bars: int) -> FloatArray:
-    """`line` drawn `bars` later."""
-    return np.concatenate((np.full(min(bars, len(line)), np.nan), line[:-bars]))
+    fast: FloatArray = ta.MIDPRICE(bars.high, bars.low, conversion)
+    slow: FloatArray = ta.MIDPRICE(bars.high, bars.low, base)
+    wide: FloatArray = ta.MIDPRICE(bars.high, bars.low, span)
+    return (fast, slow, earlier((fast + slow) / 2, base), earlier(wide, base))

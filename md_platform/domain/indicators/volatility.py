@@ -3,9 +3,7 @@
 Where TA-Lib divides 0 by 0 (a market that does not move) it answers 0, and so do these unless they say otherwise.
 """
 
-import numpy as np
-import talib
-
+from md_platform.domain.indicators.lines import earlier, log, ratio, ta
 from md_platform.domain.indicators.ohlcv import FloatArray, Ohlcv
 from md_platform.domain.indicators.registry import (
     Multiple,
@@ -29,7 +27,7 @@ _SMOOTHED_BY_SMA = 0  # TA-Lib's code of the average in the middle
 )
 def atr(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Average true range."""
-    return (talib.ATR(bars.high, bars.low, bars.close, period),)
+    return (ta.ATR(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -41,7 +39,7 @@ def atr(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def natr(bars: Ohlcv, period: Period = 14) -> Outputs:
     """Normalised average true range."""
-    return (talib.NATR(bars.high, bars.low, bars.close, period),)
+    return (ta.NATR(bars.high, bars.low, bars.close, period),)
 
 
 @indicator(
@@ -52,7 +50,7 @@ def natr(bars: Ohlcv, period: Period = 14) -> Outputs:
 )
 def stddev(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Standard deviation of the close."""
-    return (talib.STDDEV(bars.close, period, 1.0),)
+    return (ta.STDDEV(bars.close, period, 1.0),)
 
 
 @indicator(
@@ -63,9 +61,7 @@ def stddev(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def hv(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Historical volatility: sample standard deviation of the last `period` log returns × √(bars per year)."""
-    returns = np.full(len(bars), np.nan)
-    returns[1:] = np.log(bars.close[1:] / bars.close[:-1])
-    deviation: FloatArray = talib.STDDEV(returns, period, 1.0)
+    deviation: FloatArray = ta.STDDEV(log(bars.close / earlier(bars.close, 1)), period, 1.0)
     return (deviation * (period / (period - 1) * bars.bars_per_year) ** 0.5,)
 
 
@@ -85,8 +81,8 @@ def keltner(bars: Ohlcv, period: Period = 20, atr_period: Period = 10, multiple:
 
     The middle starts after its own window; `lookback` is where the bands do.
     """
-    middle: FloatArray = talib.EMA(bars.close, period)
-    reach: FloatArray = multiple * talib.ATR(bars.high, bars.low, bars.close, atr_period)
+    middle: FloatArray = ta.EMA(bars.close, period)
+    reach: FloatArray = multiple * ta.ATR(bars.high, bars.low, bars.close, atr_period)
     return (middle + reach, middle, middle - reach)
 
 
@@ -102,11 +98,11 @@ def keltner(bars: Ohlcv, period: Period = 20, atr_period: Period = 10, multiple:
 )
 def donchian(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Donchian channel."""
-    return tuple(talib.DONCHIAN(bars.high, bars.low, period))
+    return tuple(ta.DONCHIAN(bars.high, bars.low, period))
 
 
 def _bands(close: FloatArray, period: int, deviations: float) -> Outputs:
-    return tuple(talib.BBANDS(close, period, deviations, deviations, _SMOOTHED_BY_SMA))
+    return tuple(ta.BBANDS(close, period, deviations, deviations, _SMOOTHED_BY_SMA))
 
 
 @indicator(
@@ -145,5 +141,4 @@ def bb_width(bars: Ohlcv, period: Period = 20, deviations: Multiple = 2.0) -> Ou
 def bb_percent_b(bars: Ohlcv, period: Period = 20, deviations: Multiple = 2.0) -> Outputs:
     """Where the close lies between the Bollinger bands; NaN where the bands have no width (prices did not move)."""
     upper, _, lower = _bands(bars.close, period, deviations)
-    width = upper - lower
-    return (np.divide(bars.close - lower, width, out=np.full(len(bars), np.nan), where=width > 0),)
+    return (ratio(bars.close - lower, upper - lower),)

@@ -4,13 +4,11 @@ Where TA-Lib divides 0 by 0 (nothing traded, no range) it answers 0, and so do t
 """
 
 import numpy as np
-import talib
 from numpy.typing import NDArray
 
+from md_platform.domain.indicators.lines import NAN, earlier, ratio, sum_of_day, ta, where
 from md_platform.domain.indicators.ohlcv import FloatArray, Ohlcv
 from md_platform.domain.indicators.registry import Output, Outputs, Period, Shift, ema_memory, indicator
-
-_DAY_US = 86_400_000_000
 
 
 @indicator(
@@ -26,7 +24,7 @@ def obv(bars: Ohlcv) -> Outputs:
 
     Stored values are the change since the last bar before UTC midnight (before 1 January, on bars of a day or longer).
     """
-    return (talib.OBV(bars.close, bars.volume),)
+    return (ta.OBV(bars.close, bars.volume),)
 
 
 @indicator(
@@ -41,7 +39,7 @@ def ad(bars: Ohlcv) -> Outputs:
 
     Stored values start from 0 at UTC midnight (on 1 January, on bars of a day or longer).
     """
-    return (talib.AD(bars.high, bars.low, bars.close, bars.volume),)
+    return (ta.AD(bars.high, bars.low, bars.close, bars.volume),)
 
 
 @indicator(
@@ -55,7 +53,7 @@ def ad(bars: Ohlcv) -> Outputs:
 )
 def adosc(bars: Ohlcv, fast: Period = 3, slow: Period = 10) -> Outputs:
     """Chaikin oscillator; both averages start from the line's first value."""
-    return (talib.ADOSC(bars.high, bars.low, bars.close, bars.volume, fast, slow),)
+    return (ta.ADOSC(bars.high, bars.low, bars.close, bars.volume, fast, slow),)
 
 
 @indicator(
@@ -66,14 +64,13 @@ def adosc(bars: Ohlcv, fast: Period = 3, slow: Period = 10) -> Outputs:
 )
 def cmf(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Chaikin money flow; 0 where nothing traded in the window."""
-    flow: FloatArray = talib.CMF(bars.high, bars.low, bars.close, bars.volume, period)
-    flow[_is_dry(bars.volume, period)] = 0
-    return (flow,)
+    flow: FloatArray = ta.CMF(bars.high, bars.low, bars.close, bars.volume, period)
+    return (where(_is_dry(bars.volume, period), 0.0, flow),)
 
 
 def _is_dry(volume: FloatArray, period: int) -> NDArray[np.bool_]:
     """Where nothing traded in the window: TA-Lib's running sums keep a rounding residue there, and divide by it."""
-    dry: NDArray[np.bool_] = talib.MAX(volume, period) == 0
+    dry: NDArray[np.bool_] = ta.MAX(volume, period) <= 0
     return dry
 
 
@@ -85,9 +82,8 @@ def _is_dry(volume: FloatArray, period: int) -> NDArray[np.bool_]:
 )
 def vroc(bars: Ohlcv, period: Shift = 14) -> Outputs:
     """Volume rate of change; NaN where nothing traded `period` bars before, as no percentage says it."""
-    change: FloatArray = talib.ROC(bars.volume, period)
-    change[period:][bars.volume[:-period] == 0] = np.nan
-    return (change,)
+    change: FloatArray = ta.ROC(bars.volume, period)
+    return (where(earlier(bars.volume, period) <= 0, NAN, change),)
 
 
 @indicator(
@@ -102,14 +98,9 @@ def vwap(bars: Ohlcv) -> Outputs:
     Typical price is (high + low + close) / 3. On bars of a day or longer it is the bar's typical price. It needs no
     memory before the day, but the whole of the day before the bar.
     """
-    if len(bars) == 0:
-        return (np.empty(0),)
     typical = (bars.high + bars.low + bars.close) / 3
-    day = bars.open_time // _DAY_US
-    # Summed day by day: a running sum over all days, less its value at midnight, loses the digits of small volumes.
-    days = np.split(np.stack((typical * bars.volume, bars.volume)), np.flatnonzero(np.diff(day)) + 1, axis=1)
-    value, volume = np.concatenate([traded.cumsum(axis=1) for traded in days], axis=1)
-    return (np.divide(value, volume, out=np.full(len(bars), np.nan), where=volume > 0),)
+    value, volume = (sum_of_day(each, bars.open_time) for each in (typical * bars.volume, bars.volume))
+    return (ratio(value, volume),)
 
 
 @indicator(
@@ -120,7 +111,7 @@ def vwap(bars: Ohlcv) -> Outputs:
 )
 def volume_sma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Simple moving average of volume."""
-    return (talib.SMA(bars.volume, period),)
+    return (ta.SMA(bars.volume, period),)
 
 
 @indicator(
@@ -131,6 +122,5 @@ def volume_sma(bars: Ohlcv, period: Period = 20) -> Outputs:
 )
 def vwma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Volume-weighted moving average of the close; NaN where nothing traded in the window."""
-    average: FloatArray = talib.VWMA(bars.close, bars.volume, period)
-    average[_is_dry(bars.volume, period)] = np.nan
-    return (average,)
+    average: FloatArray = ta.VWMA(bars.close, bars.volume, period)
+    return (where(_is_dry(bars.volume, period), NAN, average),)
