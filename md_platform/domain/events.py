@@ -135,6 +135,16 @@ class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):
     last_missing: int | None = None
 
 
+class Quarantined(msgspec.Struct, array_like=True, tag="quarantined"):
+    """A message, or a part of one, that was not accepted: kept as it was received, with the reason."""
+
+    venue: str
+    feed: str
+    ts_received: int
+    reason: str
+    message: bytes
+
+
 MarketEvent = Trade | Quote | BookUpdate | Bar
 
 
