@@ -45,10 +45,15 @@ def database_errors() -> Iterator[None]:
         raise StorageFull(f"no space left for the database: {first_line(error)}") from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise StorageReadOnly(f"the database cannot be written: {first_line(error)}") from None
-    except psycopg.OperationalError as error:
-        raise StorageUnavailable(f"the database broke off: {first_line(error)}") from None
     except psycopg.Error as error:
+        if is_passing(error.sqlstate) and isinstance(error, psycopg.OperationalError):
+            raise StorageUnavailable(f"the database broke off: {first_line(error)}") from None
         raise StorageError(f"the database refused: {first_line(error)}") from error
+
+
+def is_passing(sqlstate: str | None) -> bool:
+    """Whether an error of this state may be gone at the next attempt: the connection, resources, a shutdown, locks."""
+    return sqlstate is None or sqlstate.startswith(("08", "40", "53", "55", "57", "58"))
 
 
 def register_instruments(

@@ -14,6 +14,7 @@ from md_platform.domain.bars import vwap
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import BAR_COLUMNS, INSTANT, TRADE_COLUMNS, Column
 from md_platform.errors import InvalidTimeframe, StorageError, StorageUnavailable
+from md_platform.storage.database import first_line, is_passing
 
 LIVE_TRADE_COLUMNS = (
     *TRADE_COLUMNS,
@@ -43,7 +44,6 @@ NOTICE_COLUMNS = (
 ROLLED = (Timeframe.M1, Timeframe.H1, Timeframe.D1)
 """Timeframes that the database itself rolls up from bars of a minute."""
 
-_UNREACHABLE = ("08", "53", "57", "40")  # classes of SQLSTATE: connection, resources, shutdown, rollback
 
 
 class LiveReader:
@@ -106,9 +106,9 @@ class LiveReader:
 
 
 def _storage_error(error: adbc_driver_manager.Error) -> StorageError:
-    first = str(error).splitlines()[0]
+    first = first_line(error)
     state = error.sqlstate or ""
-    if isinstance(error, adbc_driver_manager.OperationalError) or state.startswith(_UNREACHABLE):
+    if isinstance(error, adbc_driver_manager.OperationalError) and is_passing(error.sqlstate):
         return StorageUnavailable(f"the database does not answer: {first}")
     if state in ("42P01", "42703", "3F000"):
         return StorageError(f"the database lacks tables of this version, run `mdp migrate`: {first}")

@@ -112,7 +112,7 @@ def _trades(trades: Sequence[Trade], numbering: Numbering) -> list[Field]:
         here,
         at_ns,
         here_ns,
-        Numbers(np.array(count, dtype=np.int64), ">i4"),
+        Numbers(np.array(count, dtype=np.int32), ">i4"),
         number,
         Numbers(np.array(price, dtype=np.float64), ">f8"),
         Numbers(np.array(size, dtype=np.float64), ">f8"),

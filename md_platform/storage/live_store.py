@@ -139,7 +139,7 @@ class LiveStore:
     ) -> Written:
         self._make_partitions(connection, by_table)
         numbering = Numbering(self._instruments, self._origins, self._bar_sources)
-        payloads = {table: encoded(table.fields(rows, numbering), len(rows)) for table, rows in by_table.items()}
+        payloads = {table: _encoded(table, rows, numbering) for table, rows in by_table.items()}
         written = Written()
         with connection.transaction():
             if not _advance(connection, spool, upto, after):
@@ -226,6 +226,13 @@ def _by_table(events: Iterable[Stored]) -> dict[LiveTable, list[Stored]]:
         if isinstance(bar, Bar):
             by_table.setdefault(BARS[bar.timeframe], []).append(bar)
     return by_table
+
+
+def _encoded(table: LiveTable, rows: Sequence[Stored], numbering: Numbering) -> bytes:
+    try:
+        return encoded(table.fields(rows, numbering), len(rows))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise StorageError(f"a value does not fit its column in md.{table.name}: {error}") from error
 
 
 def _numbers_of(connection: Connection, names: Sequence[str]) -> dict[str, int]:
