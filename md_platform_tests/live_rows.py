@@ -68,7 +68,9 @@ def bar(number: int, timeframe: str = "1m", **given: Any) -> Bar:
 
 
 def notice(number: int, **given: Any) -> FeedNotice:
-    return FeedNotice(**{"kind": "gap", "venue": "binance", "feed": "spot", "connection": "1", "at": T0 + number} | given)
+    return FeedNotice(
+        **{"kind": "gap", "venue": "binance", "feed": "spot", "connection": "1", "at": T0 + number} | given
+    )
 
 
 def reject(number: int, **given: Any) -> Quarantined:

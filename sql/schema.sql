@@ -84,6 +84,8 @@ CREATE TABLE md.bars_1m (
 )
 PARTITION BY RANGE (open_time);
 
+COMMENT ON TABLE md.bars_1m IS 'Bars of a minute, every revision: readers take the latest';
+
 COMMENT ON COLUMN md.bars_1m.instrument_id IS 'md.instruments';
 
 COMMENT ON COLUMN md.bars_1m.source_id IS 'md.sources';
@@ -142,6 +144,8 @@ CREATE TABLE md.bars_1s (
     CONSTRAINT timeframe CHECK ((timeframe = '1s'::text))
 )
 PARTITION BY RANGE (open_time);
+
+COMMENT ON TABLE md.bars_1s IS 'Bars of a second, every revision: readers take the latest';
 
 COMMENT ON COLUMN md.bars_1s.instrument_id IS 'md.instruments';
 
@@ -202,6 +206,8 @@ CREATE TABLE md.bars_daily (
 )
 PARTITION BY RANGE (open_time);
 
+COMMENT ON TABLE md.bars_daily IS 'Bars of a day, a week and a month, every revision: readers take the latest';
+
 COMMENT ON COLUMN md.bars_daily.instrument_id IS 'md.instruments';
 
 COMMENT ON COLUMN md.bars_daily.source_id IS 'md.sources';
@@ -260,6 +266,8 @@ CREATE TABLE md.bars_intraday (
     CONSTRAINT timeframe CHECK ((timeframe = ANY (ARRAY['5m'::text, '15m'::text, '30m'::text, '1h'::text, '4h'::text])))
 )
 PARTITION BY RANGE (open_time);
+
+COMMENT ON TABLE md.bars_intraday IS 'Bars of 5m to 4h, every revision: readers take the latest';
 
 COMMENT ON COLUMN md.bars_intraday.instrument_id IS 'md.instruments';
 
@@ -430,6 +438,8 @@ CREATE TABLE md.books (
     ask_sizes double precision[] NOT NULL
 )
 PARTITION BY RANGE (ts_event);
+
+COMMENT ON TABLE md.books IS 'The best levels of order books at an interval: only books known to be right';
 
 COMMENT ON COLUMN md.books.instrument_id IS 'md.instruments';
 
@@ -646,6 +656,8 @@ CREATE TABLE md.quarantined_messages (
 )
 PARTITION BY RANGE (received_at);
 
+COMMENT ON TABLE md.quarantined_messages IS 'What venues sent and no rule accepted: malformed, unknown, or a rejected value';
+
 COMMENT ON COLUMN md.quarantined_messages.received_at IS 'When this platform received it, UTC, µs';
 
 COMMENT ON COLUMN md.quarantined_messages.received_at_ns IS 'Nanoseconds of received_at within its µs, 0 to 999';
@@ -673,6 +685,8 @@ CREATE TABLE md.quotes (
     quality double precision NOT NULL
 )
 PARTITION BY RANGE (ts_event);
+
+COMMENT ON TABLE md.quotes IS 'Best bid and ask at every change';
 
 COMMENT ON COLUMN md.quotes.instrument_id IS 'md.instruments';
 
@@ -1053,6 +1067,8 @@ CREATE TABLE md.trades (
 )
 PARTITION BY RANGE (ts_event);
 
+COMMENT ON TABLE md.trades IS 'Trades, each once';
+
 COMMENT ON COLUMN md.trades.instrument_id IS 'md.instruments';
 
 COMMENT ON COLUMN md.trades.source_id IS 'md.sources';
@@ -1100,6 +1116,8 @@ CREATE TABLE md.venue_events (
     detail jsonb DEFAULT '{}'::jsonb NOT NULL
 )
 PARTITION BY RANGE (at);
+
+COMMENT ON TABLE md.venue_events IS 'What happened to feeds and venues: disconnects, gaps, stalls, halts, resyncs, what was shed';
 
 COMMENT ON COLUMN md.venue_events.at IS 'When it was noticed, UTC, µs';
 

@@ -45,7 +45,6 @@ ROLLED = (Timeframe.M1, Timeframe.H1, Timeframe.D1)
 """Timeframes that the database itself rolls up from bars of a minute."""
 
 
-
 class LiveReader:
     """Reads the live store in the database at `url`, for one thread. Frames are sorted by time; empty where none is.
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -214,22 +215,14 @@ def test_instruments_and_sources_are_registered_once(live_url):
 
 def test_two_writers_of_one_spool_store_it_once(live_url):
     batches = [[trade(n * 10 + m) for m in range(10)] + [quote(n)] for n in range(40)]
-    failures: list[BaseException] = []
 
-    def drain() -> None:
-        try:
-            with LiveStore(live_url) as store:
-                for number, batch in enumerate(batches, 1):
-                    store.write(batch, SPOOL, number)
-        except BaseException as error:
-            failures.append(error)
+    def drain(_: int) -> int:
+        with LiveStore(live_url) as store:
+            written = [store.write(batch, SPOOL, number) for number, batch in enumerate(batches, 1)]
+        return sum(each.stored.total() for each in written)
 
-    threads = [threading.Thread(target=drain) for _ in range(3)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert not failures
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(drain, range(3))) == 440
     assert rows(live_url, "SELECT count(*) FROM md.trades") == [(400,)]
     assert rows(live_url, "SELECT count(*) FROM md.quotes") == [(40,)]
 

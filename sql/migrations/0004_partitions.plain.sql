@@ -10,6 +10,8 @@ BEGIN
         EXECUTE format('ALTER TABLE md.%I SET SCHEMA md_template', cut.name);
         EXECUTE format('CREATE TABLE md.%1$I (LIKE md_template.%1$I INCLUDING ALL) PARTITION BY RANGE (%2$I)',
                        cut.name, cut.time_column);
+        EXECUTE format('COMMENT ON TABLE md.%I IS %L', cut.name,
+                       obj_description(format('md_template.%I', cut.name)::regclass, 'pg_class'));
     END LOOP;
     DROP SCHEMA md_template CASCADE;
 END $$;

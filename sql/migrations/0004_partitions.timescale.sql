@@ -115,13 +115,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION md.set_policy IS 'Make a retention or columnstore policy what is wanted; what was changed, or null';
 
+-- One job refreshes the three in order, oldest first, in place of a policy for each: refreshes that meet would leave hours
+-- without the minutes that the other was still at, and what is refreshed counts as complete.
+CREATE PROCEDURE md.refresh_rolled(job_id integer, config jsonb)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    oldest timestamptz := now() - (config ->> 'start_offset')::interval;
+    options jsonb := '{"buckets_per_batch": 8640, "refresh_newest_first": false}';
+BEGIN
+    CALL refresh_continuous_aggregate('md.rolled_1m', oldest, now() - interval '5 minutes', options => options);
+    COMMIT;
+    CALL refresh_continuous_aggregate('md.rolled_1h', oldest, now() - interval '1 hour', options => options);
+    COMMIT;
+    CALL refresh_continuous_aggregate('md.rolled_1d', oldest, now() - interval '1 day', options => options);
+END $$;
+COMMENT ON PROCEDURE md.refresh_rolled IS 'Bring the aggregates of bars up to date, as far back as config.start_offset';
+
 CREATE FUNCTION md.keep(of_table text, drop_after interval, columnstore_after interval) RETURNS text[]
     LANGUAGE plpgsql AS $$
 DECLARE
     cut md.live_tables;
     aggregate text := CASE of_table WHEN 'bars_1m' THEN 'rolled_1m' WHEN 'bars_intraday' THEN 'rolled_1h'
                                     WHEN 'bars_daily' THEN 'rolled_1d' END;
-    refreshed_from interval := least(interval '30 days', drop_after / 2);
     done text[] := '{}';
 BEGIN
     SELECT * INTO STRICT cut FROM md.live_tables WHERE name = of_table;
@@ -129,19 +144,17 @@ BEGIN
     IF cut.series IS NOT NULL THEN
         done := done || md.set_policy(of_table, 'policy_compression', 'compress_after', columnstore_after);
     END IF;
-    -- A refresh over minutes that retention dropped would delete what was made from them: start_offset stays below it.
+    -- A refresh over minutes that retention dropped would delete what was made from them, so it begins a chunk later.
     IF of_table = 'bars_1m' AND NOT EXISTS (
         SELECT FROM timescaledb_information.jobs
-        WHERE hypertable_schema = 'md' AND hypertable_name = 'rolled_1m'
-          AND proc_name = 'policy_refresh_continuous_aggregate'
-          AND (config ->> 'start_offset')::interval = refreshed_from
+        WHERE proc_schema = 'md' AND proc_name = 'refresh_rolled'
+          AND (config ->> 'start_offset')::interval = drop_after - interval '7 days'
     ) THEN
-        PERFORM remove_continuous_aggregate_policy(name, if_exists => true)
-        FROM unnest(ARRAY['md.rolled_1m', 'md.rolled_1h', 'md.rolled_1d']::regclass[]) AS name;
-        PERFORM add_continuous_aggregate_policy('md.rolled_1m', refreshed_from, interval '5 minutes', interval '5 minutes'),
-                add_continuous_aggregate_policy('md.rolled_1h', refreshed_from, interval '1 hour', interval '30 minutes'),
-                add_continuous_aggregate_policy('md.rolled_1d', refreshed_from, interval '1 day', interval '4 hours');
-        done := done || format('aggregates: refreshed from %s ago', refreshed_from);
+        PERFORM delete_job(job_id) FROM timescaledb_information.jobs
+        WHERE proc_schema = 'md' AND proc_name = 'refresh_rolled';
+        PERFORM add_job('md.refresh_rolled', '5 minutes',
+                        config => jsonb_build_object('start_offset', drop_after - interval '7 days'));
+        done := done || format('aggregates: refreshed from %s ago', drop_after - interval '7 days');
     END IF;
     IF aggregate IS NOT NULL THEN
         done := done || md.set_policy(aggregate, 'policy_compression', 'compress_after', interval '31 days')
