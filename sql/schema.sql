@@ -6,7 +6,7 @@ CREATE FUNCTION md.keep(of_table text, drop_after interval, columnstore_after in
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    cut md.live_tables;
+    cut record;
     oldest timestamptz;
     part record;
     done text[] := '{}';
@@ -33,7 +33,7 @@ CREATE FUNCTION md.make_partitions(of_table text, moments timestamp with time zo
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    cut md.live_tables;
+    cut record;
     starts timestamptz;
     part text;
     made integer := 0;
@@ -62,24 +62,24 @@ CREATE FUNCTION md.partition_start(moment timestamp with time zone, step interva
 COMMENT ON FUNCTION md.partition_start(moment timestamp with time zone, step interval) IS 'Start of the partition that holds the moment';
 
 CREATE TABLE md.bars_1m (
-    instrument_id integer CONSTRAINT bars_1s_instrument_id_not_null NOT NULL,
-    source_id smallint CONSTRAINT bars_1s_source_id_not_null NOT NULL,
-    timeframe text CONSTRAINT bars_1s_timeframe_not_null NOT NULL COLLATE pg_catalog."C",
-    open_time timestamp with time zone CONSTRAINT bars_1s_open_time_not_null NOT NULL,
-    close_time timestamp with time zone CONSTRAINT bars_1s_close_time_not_null NOT NULL,
-    open double precision CONSTRAINT bars_1s_open_not_null NOT NULL,
-    high double precision CONSTRAINT bars_1s_high_not_null NOT NULL,
-    low double precision CONSTRAINT bars_1s_low_not_null NOT NULL,
-    close double precision CONSTRAINT bars_1s_close_not_null NOT NULL,
-    volume double precision CONSTRAINT bars_1s_volume_not_null NOT NULL,
+    instrument_id integer NOT NULL,
+    source_id smallint NOT NULL,
+    timeframe text NOT NULL COLLATE pg_catalog."C",
+    open_time timestamp with time zone NOT NULL,
+    close_time timestamp with time zone NOT NULL,
+    open double precision NOT NULL,
+    high double precision NOT NULL,
+    low double precision NOT NULL,
+    close double precision NOT NULL,
+    volume double precision NOT NULL,
     quote_volume double precision,
     trade_count bigint,
     taker_buy_volume double precision,
     taker_buy_quote_volume double precision,
-    is_closed boolean CONSTRAINT bars_1s_is_closed_not_null NOT NULL,
-    revision bigint CONSTRAINT bars_1s_revision_not_null NOT NULL,
-    known_at timestamp with time zone CONSTRAINT bars_1s_known_at_not_null NOT NULL,
-    known_at_ns smallint CONSTRAINT bars_1s_known_at_ns_not_null NOT NULL,
+    is_closed boolean NOT NULL,
+    revision bigint NOT NULL,
+    known_at timestamp with time zone NOT NULL,
+    known_at_ns smallint NOT NULL,
     CONSTRAINT timeframe CHECK ((timeframe = '1m'::text))
 )
 PARTITION BY RANGE (open_time);
@@ -184,24 +184,24 @@ COMMENT ON COLUMN md.bars_1s.known_at IS 'When this content was first known, UTC
 COMMENT ON COLUMN md.bars_1s.known_at_ns IS 'Nanoseconds of known_at within its µs, 0 to 999';
 
 CREATE TABLE md.bars_daily (
-    instrument_id integer CONSTRAINT bars_1s_instrument_id_not_null NOT NULL,
-    source_id smallint CONSTRAINT bars_1s_source_id_not_null NOT NULL,
-    timeframe text CONSTRAINT bars_1s_timeframe_not_null NOT NULL COLLATE pg_catalog."C",
-    open_time timestamp with time zone CONSTRAINT bars_1s_open_time_not_null NOT NULL,
-    close_time timestamp with time zone CONSTRAINT bars_1s_close_time_not_null NOT NULL,
-    open double precision CONSTRAINT bars_1s_open_not_null NOT NULL,
-    high double precision CONSTRAINT bars_1s_high_not_null NOT NULL,
-    low double precision CONSTRAINT bars_1s_low_not_null NOT NULL,
-    close double precision CONSTRAINT bars_1s_close_not_null NOT NULL,
-    volume double precision CONSTRAINT bars_1s_volume_not_null NOT NULL,
+    instrument_id integer NOT NULL,
+    source_id smallint NOT NULL,
+    timeframe text NOT NULL COLLATE pg_catalog."C",
+    open_time timestamp with time zone NOT NULL,
+    close_time timestamp with time zone NOT NULL,
+    open double precision NOT NULL,
+    high double precision NOT NULL,
+    low double precision NOT NULL,
+    close double precision NOT NULL,
+    volume double precision NOT NULL,
     quote_volume double precision,
     trade_count bigint,
     taker_buy_volume double precision,
     taker_buy_quote_volume double precision,
-    is_closed boolean CONSTRAINT bars_1s_is_closed_not_null NOT NULL,
-    revision bigint CONSTRAINT bars_1s_revision_not_null NOT NULL,
-    known_at timestamp with time zone CONSTRAINT bars_1s_known_at_not_null NOT NULL,
-    known_at_ns smallint CONSTRAINT bars_1s_known_at_ns_not_null NOT NULL,
+    is_closed boolean NOT NULL,
+    revision bigint NOT NULL,
+    known_at timestamp with time zone NOT NULL,
+    known_at_ns smallint NOT NULL,
     CONSTRAINT timeframe CHECK ((timeframe = ANY (ARRAY['1d'::text, '1w'::text, '1M'::text])))
 )
 PARTITION BY RANGE (open_time);
@@ -245,24 +245,24 @@ COMMENT ON COLUMN md.bars_daily.known_at IS 'When this content was first known, 
 COMMENT ON COLUMN md.bars_daily.known_at_ns IS 'Nanoseconds of known_at within its µs, 0 to 999';
 
 CREATE TABLE md.bars_intraday (
-    instrument_id integer CONSTRAINT bars_1s_instrument_id_not_null NOT NULL,
-    source_id smallint CONSTRAINT bars_1s_source_id_not_null NOT NULL,
-    timeframe text CONSTRAINT bars_1s_timeframe_not_null NOT NULL COLLATE pg_catalog."C",
-    open_time timestamp with time zone CONSTRAINT bars_1s_open_time_not_null NOT NULL,
-    close_time timestamp with time zone CONSTRAINT bars_1s_close_time_not_null NOT NULL,
-    open double precision CONSTRAINT bars_1s_open_not_null NOT NULL,
-    high double precision CONSTRAINT bars_1s_high_not_null NOT NULL,
-    low double precision CONSTRAINT bars_1s_low_not_null NOT NULL,
-    close double precision CONSTRAINT bars_1s_close_not_null NOT NULL,
-    volume double precision CONSTRAINT bars_1s_volume_not_null NOT NULL,
+    instrument_id integer NOT NULL,
+    source_id smallint NOT NULL,
+    timeframe text NOT NULL COLLATE pg_catalog."C",
+    open_time timestamp with time zone NOT NULL,
+    close_time timestamp with time zone NOT NULL,
+    open double precision NOT NULL,
+    high double precision NOT NULL,
+    low double precision NOT NULL,
+    close double precision NOT NULL,
+    volume double precision NOT NULL,
     quote_volume double precision,
     trade_count bigint,
     taker_buy_volume double precision,
     taker_buy_quote_volume double precision,
-    is_closed boolean CONSTRAINT bars_1s_is_closed_not_null NOT NULL,
-    revision bigint CONSTRAINT bars_1s_revision_not_null NOT NULL,
-    known_at timestamp with time zone CONSTRAINT bars_1s_known_at_not_null NOT NULL,
-    known_at_ns smallint CONSTRAINT bars_1s_known_at_ns_not_null NOT NULL,
+    is_closed boolean NOT NULL,
+    revision bigint NOT NULL,
+    known_at timestamp with time zone NOT NULL,
+    known_at_ns smallint NOT NULL,
     CONSTRAINT timeframe CHECK ((timeframe = ANY (ARRAY['5m'::text, '15m'::text, '30m'::text, '1h'::text, '4h'::text])))
 )
 PARTITION BY RANGE (open_time);
@@ -943,8 +943,8 @@ CREATE VIEW md.rolled_bars AS
             rolled_1m.known_at
            FROM md.rolled_1m
         UNION ALL
-         SELECT '1h'::text,
-            '01:00:00'::interval AS "interval",
+         SELECT '1h'::text AS timeframe,
+            '01:00:00'::interval AS length,
             rolled_1h.instrument_id,
             rolled_1h.source_id,
             rolled_1h.open_time,
@@ -962,8 +962,8 @@ CREATE VIEW md.rolled_bars AS
             rolled_1h.known_at
            FROM md.rolled_1h
         UNION ALL
-         SELECT '1d'::text,
-            '24:00:00'::interval AS "interval",
+         SELECT '1d'::text AS timeframe,
+            '24:00:00'::interval AS length,
             rolled_1d.instrument_id,
             rolled_1d.source_id,
             rolled_1d.open_time,

@@ -53,7 +53,7 @@ def database_errors() -> Iterator[None]:
 
 def is_passing(sqlstate: str | None) -> bool:
     """Whether an error of this state may be gone at the next attempt: the connection, resources, a shutdown, locks."""
-    return sqlstate is None or sqlstate.startswith(("08", "40", "53", "55", "57", "58"))
+    return sqlstate is None or (sqlstate.startswith(("08", "40", "53", "55", "57", "58")) and sqlstate != "53400")
 
 
 def register_instruments(

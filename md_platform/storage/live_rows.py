@@ -5,6 +5,7 @@ Times are split into microseconds and the nanoseconds within; a trade's id is a 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -36,13 +37,13 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class LiveTable:
-    """One table. `keyed`: rows that come twice are passed over. `moments` are the ns that decide the partition."""
+    """One table. `moments` are the ns that decide the partition."""
 
     name: str
     columns: tuple[str, ...]
     fields: Callable[[Sequence[Any], Numbering], list[Field]]
     moments: Callable[[Sequence[Any]], Ints]
-    keyed: bool = False
+    of_instruments: bool = True
 
 
 def _instant(ns: Sequence[int] | Ints) -> tuple[Numbers, Numbers]:
@@ -95,8 +96,9 @@ def _ids(ids: Sequence[int | str]) -> tuple[Numbers, Bytes | Numbers]:
     return Numbers(numbers, ">i8"), _text(["" if fit else str(id_) for id_, fit in zip(ids, fits, strict=True)])
 
 
-def _columns(events: Sequence[Any]) -> list[tuple[Any, ...]]:
-    return list(zip(*map(msgspec.structs.astuple, events), strict=True))
+def _columns(events: Sequence[msgspec.Struct]) -> list[list[Any]]:
+    """The values of each field, in the order of the fields."""
+    return [list(map(attrgetter(name), events)) for name in events[0].__struct_fields__]
 
 
 def _trades(trades: Sequence[Trade], numbering: Numbering) -> list[Field]:
@@ -222,7 +224,6 @@ TRADES = LiveTable(
     ),
     _trades,
     _times("ts_event"),
-    keyed=True,
 )
 QUOTES = LiveTable(
     "quotes",
@@ -248,15 +249,17 @@ NOTICES = LiveTable(
     ),
     _notices,
     _times("at"),
+    of_instruments=False,
 )
 REJECTS = LiveTable(
     "quarantined_messages",
     ("received_at", "received_at_ns", "venue", "feed", "reason", "message"),
     _rejects,
     _times("ts_received"),
+    of_instruments=False,
 )
 _BARS_1S, _BARS_1M, _BARS_INTRADAY, _BARS_DAILY = (
-    LiveTable(name, _BAR_COLUMNS, _bars, _times("open_time"), keyed=True)
+    LiveTable(name, _BAR_COLUMNS, _bars, _times("open_time"))
     for name in ("bars_1s", "bars_1m", "bars_intraday", "bars_daily")
 )
 BARS: dict[str, LiveTable] = {

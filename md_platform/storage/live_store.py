@@ -15,13 +15,13 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from md_platform.domain.events import Bar, FeedNotice, Quarantined
-from md_platform.domain.instruments import Instrument
+from md_platform.domain.events import Bar
 from md_platform.errors import SpoolOverlap, StorageError
 from md_platform.settings import KeptFor
 from md_platform.storage.copy_rows import encoded
-from md_platform.storage.database import Connection, connected, database_errors, register_instruments
-from md_platform.storage.live_rows import BARS, TABLES, LiveTable, Numbering, Stored
+from md_platform.storage.database import Connection, connected, database_errors
+from md_platform.storage.live_numbers import LiveNumbers
+from md_platform.storage.live_rows import BARS, TABLES, LiveTable, Stored
 
 _ORIGIN = dt.datetime(2000, 1, 3, tzinfo=dt.UTC)  # as md.partition_start
 
@@ -52,10 +52,10 @@ class LiveStore:
         universe_of: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._url = url
-        self._sources = dict(sources or {})
-        self._universe_of = universe_of
+        self._numbers = LiveNumbers(dict(sources or {}), universe_of)
         self._connection: Connection | None = None
-        self._forget()
+        self._steps: dict[str, int] | None = None
+        self._partitions: dict[str, set[int]] = {}
 
     def close(self) -> None:
         """Close the connection; a later call opens another."""
@@ -83,7 +83,7 @@ class LiveStore:
         """
         by_table = _by_table(events)
         with self._open() as connection:
-            self._number(connection, by_table)
+            self._numbers.give(connection, by_table)
             try:
                 return self._write(connection, by_table, spool, upto, after)
             except psycopg.errors.CheckViolation:
@@ -115,6 +115,9 @@ class LiveStore:
             self._forget()
         try:
             with database_errors():
+                if self._steps is None:
+                    self._connection.execute(_NO_LIMIT)
+                    self._steps = dict(self._connection.execute(_STEPS).fetchall())
                 yield self._connection
         except StorageError:
             if self._connection.closed or self._connection.broken:
@@ -122,12 +125,10 @@ class LiveStore:
             raise
 
     def _forget(self) -> None:
-        self._instruments: dict[str, int] = {}
-        self._origins: dict[str, int] = {}
-        self._source_ids: dict[str, int] = {}
-        self._bar_sources: dict[tuple[str, str], int] = {}
-        self._steps: dict[str, int] | None = None
-        self._partitions: dict[str, set[int]] = {}
+        """Forget what another database than the last one may not have."""
+        self._numbers.forget()
+        self._steps = None
+        self._partitions = {}
 
     def _write(
         self,
@@ -138,8 +139,10 @@ class LiveStore:
         after: int | None,
     ) -> Written:
         self._make_partitions(connection, by_table)
-        numbering = Numbering(self._instruments, self._origins, self._bar_sources)
-        payloads = {table: _encoded(table, rows, numbering) for table, rows in by_table.items()}
+        payloads: dict[LiveTable, bytes] = {}
+        for table, rows in by_table.items():
+            with _fitting(table):
+                payloads[table] = encoded(table.fields(rows, self._numbers.numbering), len(rows))
         written = Written()
         with connection.transaction():
             if not _advance(connection, spool, upto, after):
@@ -150,57 +153,15 @@ class LiveStore:
                 written.duplicate[table.name] = len(by_table[table]) - stored
         return written
 
-    def _number(self, connection: Connection, by_table: Mapping[LiveTable, Sequence[Stored]]) -> None:
-        """Make sure that every instrument and source has a number."""
-        names: set[str] = set()
-        bar_sources: set[tuple[str, str]] = set()
-        for rows in by_table.values():
-            names.update(row.instrument for row in rows if not isinstance(row, FeedNotice | Quarantined))
-            if isinstance(rows[0], Bar):
-                bar_sources.update((row.instrument, row.source) for row in rows if isinstance(row, Bar))
-        if new := names - self._instruments.keys():
-            self._register(connection, new)
-        for instrument, source in bar_sources - self._bar_sources.keys():
-            name = self._bar_source(instrument, source)
-            self._bar_sources[instrument, source] = self._source_id(connection, name)
-
-    def _register(self, connection: Connection, names: set[str]) -> None:
-        wanted = sorted(names)
-        found = _numbers_of(connection, wanted)
-        if missing := [name for name in wanted if name not in found]:
-            instruments = [(Instrument.parse(name), self._universe_of(name)) for name in missing]
-            register_instruments(connection, instruments, replace=False)
-            found |= _numbers_of(connection, missing)
-        for name in wanted:
-            venue = name.partition(":")[0]
-            self._origins[name] = self._source_id(connection, self._sources.get(venue, venue))
-        self._instruments |= found
-
-    def _bar_source(self, instrument: str, source: str) -> str:
-        """`source` with the address of the venue's endpoint where it is overridden."""
-        venue = instrument.partition(":")[0]
-        _, at, address = self._sources.get(venue, venue).partition("@")
-        return f"{source}{at}{address}"
-
-    def _source_id(self, connection: Connection, name: str) -> int:
-        if name not in self._source_ids:
-            connection.execute("INSERT INTO md.sources (name) VALUES (%s) ON CONFLICT (name) DO NOTHING", (name,))
-            row = connection.execute("SELECT source_id FROM md.sources WHERE name = %s", (name,)).fetchone()
-            if row is None:
-                raise AssertionError("it was inserted above")
-            self._source_ids[name] = row[0]
-        return self._source_ids[name]
-
     def _make_partitions(self, connection: Connection, by_table: Mapping[LiveTable, Sequence[Stored]]) -> None:
         """Make the partitions that rows need. Not in their transaction: it holds a lock that others wait for."""
-        if self._steps is None:
-            self._steps = dict(connection.execute(_STEPS).fetchall())
         for table, rows in by_table.items():
-            step = self._steps.get(table.name)
+            step = (self._steps or {}).get(table.name)
             if step is None:
                 continue
             known = self._partitions.setdefault(table.name, set())
-            numbers = (table.moments(rows) // 1_000 - int(_ORIGIN.timestamp()) * 1_000_000) // step
+            with _fitting(table):
+                numbers = (table.moments(rows) // 1_000 - int(_ORIGIN.timestamp()) * 1_000_000) // step
             if missing := set(np.unique(numbers).tolist()) - known:
                 moments = [_ORIGIN + dt.timedelta(microseconds=number * step) for number in missing]
                 connection.execute("SELECT md.make_partitions(%s, %s)", (table.name, moments))
@@ -211,6 +172,9 @@ _STEPS = """
 SELECT name, (extract(epoch FROM step) * 1000000)::bigint FROM md.live_tables
 JOIN pg_class ON pg_class.oid = format('md.%I', name)::regclass AND relkind = 'p'
 """
+
+_NO_LIMIT = "SET timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
+"""Many late rows may meet compressed ones; without TimescaleDB this says nothing."""
 
 
 def _by_table(events: Iterable[Stored]) -> dict[LiveTable, list[Stored]]:
@@ -228,19 +192,12 @@ def _by_table(events: Iterable[Stored]) -> dict[LiveTable, list[Stored]]:
     return by_table
 
 
-def _encoded(table: LiveTable, rows: Sequence[Stored], numbering: Numbering) -> bytes:
+@contextlib.contextmanager
+def _fitting(table: LiveTable) -> Iterator[None]:
     try:
-        return encoded(table.fields(rows, numbering), len(rows))
+        yield
     except (OverflowError, TypeError, ValueError) as error:
         raise StorageError(f"a value does not fit its column in md.{table.name}: {error}") from error
-
-
-def _numbers_of(connection: Connection, names: Sequence[str]) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            "SELECT id, instrument_id FROM md.instruments WHERE id = ANY (%s)", (list(names),)
-        ).fetchall()
-    )
 
 
 def _advance(connection: Connection, spool: UUID, upto: int, after: int | None) -> bool:

@@ -19,9 +19,11 @@ from md_platform.domain.events import Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.domain.schemas import BAR_COLUMNS, TRADE_COLUMNS
+from md_platform.embedded import postgres_running
 from md_platform.errors import InvalidTimeframe, SpoolOverlap, StorageError, StorageUnavailable
 from md_platform.storage.live_reading import LIVE_TRADE_COLUMNS, NOTICE_COLUMNS, LiveReader
 from md_platform.storage.live_store import LiveStore
+from md_platform.storage.migrate import migrate
 from md_platform.storage.spool import Message, Spool
 from md_platform_tests.live_rows import BTC, DAY, ETH, T0, bar, book, notice, quote, reject, trade
 
@@ -239,6 +241,26 @@ def test_a_lost_connection_is_retryable_and_the_next_call_opens_another(live, li
         assert raised.value.retryable
     assert live.write([trade(2)], SPOOL, 2).stored.total() == 1
     assert len(reader.trades(BTC, ALWAYS)) == 2
+    reader.close()
+
+
+def test_a_server_that_stops_and_starts_again_is_met_by_the_same_call(open_folder):
+    home = open_folder / "restarted"
+    with postgres_running(home, durable=False) as url:
+        migrate(url)
+        store, reader = LiveStore(url), LiveReader(url)
+        store.write([trade(1)], SPOOL, 1)
+        assert len(reader.trades(BTC, ALWAYS)) == 1
+    for call in (lambda: store.write([trade(2)], SPOOL, 2), lambda: store.last_row(SPOOL)):
+        with pytest.raises(StorageUnavailable):
+            call()
+    with pytest.raises(StorageUnavailable):
+        reader.trades(BTC, ALWAYS)
+    with postgres_running(home, durable=False) as again:
+        assert again == url
+        assert store.write([trade(2)], SPOOL, 2).stored.total() == 1
+        assert len(reader.trades(BTC, ALWAYS)) == 2
+    store.close()
     reader.close()
 
 

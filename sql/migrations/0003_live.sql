@@ -133,56 +133,65 @@ COMMENT ON COLUMN md.books.ask_prices IS 'From the best (lowest) on, quote curre
 COMMENT ON COLUMN md.books.ask_sizes IS 'Of the same levels, base currency';
 
 -- Bars stand in a table for each time that they are kept; md.bars is all of them.
-CREATE TABLE md.bars_1s (
-    instrument_id           integer NOT NULL,
-    source_id               smallint NOT NULL,
-    timeframe               text COLLATE "C" NOT NULL CONSTRAINT timeframe CHECK (timeframe = '1s'),
-    open_time               timestamptz NOT NULL,
-    close_time              timestamptz NOT NULL,
-    open                    double precision NOT NULL,
-    high                    double precision NOT NULL,
-    low                     double precision NOT NULL,
-    close                   double precision NOT NULL,
-    volume                  double precision NOT NULL,
-    quote_volume            double precision,
-    trade_count             bigint,
-    taker_buy_volume        double precision,
-    taker_buy_quote_volume  double precision,
-    is_closed               boolean NOT NULL,
-    revision                bigint NOT NULL,
-    known_at                timestamptz NOT NULL,
-    known_at_ns             smallint NOT NULL
-);
-COMMENT ON TABLE md.bars_1s IS 'Bars of a second, every revision: readers take the latest';
-COMMENT ON COLUMN md.bars_1s.instrument_id IS 'md.instruments';
-COMMENT ON COLUMN md.bars_1s.source_id IS 'md.sources';
-COMMENT ON COLUMN md.bars_1s.timeframe IS 'Length of the bar';
-COMMENT ON COLUMN md.bars_1s.open_time IS 'Start, inclusive, UTC';
-COMMENT ON COLUMN md.bars_1s.close_time IS 'End, exclusive, UTC';
-COMMENT ON COLUMN md.bars_1s.open IS 'Price of the first trade, quote currency';
-COMMENT ON COLUMN md.bars_1s.high IS 'Highest price, quote currency';
-COMMENT ON COLUMN md.bars_1s.low IS 'Lowest price, quote currency';
-COMMENT ON COLUMN md.bars_1s.close IS 'Price of the last trade, quote currency';
-COMMENT ON COLUMN md.bars_1s.volume IS 'Amount traded, base currency';
-COMMENT ON COLUMN md.bars_1s.quote_volume IS 'Value traded, quote currency; null where unknown';
-COMMENT ON COLUMN md.bars_1s.trade_count IS 'Number of trades; null where unknown';
-COMMENT ON COLUMN md.bars_1s.taker_buy_volume IS 'Volume whose aggressor bought, base currency; null where unknown';
-COMMENT ON COLUMN md.bars_1s.taker_buy_quote_volume IS 'Value whose aggressor bought, quote currency; null where unknown';
-COMMENT ON COLUMN md.bars_1s.is_closed IS 'False while the period still ran when this revision was made';
-COMMENT ON COLUMN md.bars_1s.revision IS '0 at first sight, +1 for every change of content';
-COMMENT ON COLUMN md.bars_1s.known_at IS 'When this content was first known, UTC, µs';
-COMMENT ON COLUMN md.bars_1s.known_at_ns IS 'Nanoseconds of known_at within its µs, 0 to 999';
-
-CREATE TABLE md.bars_1m (LIKE md.bars_1s INCLUDING COMMENTS, CONSTRAINT timeframe CHECK (timeframe = '1m'));
-COMMENT ON TABLE md.bars_1m IS 'Bars of a minute, every revision: readers take the latest';
-CREATE TABLE md.bars_intraday (
-    LIKE md.bars_1s INCLUDING COMMENTS, CONSTRAINT timeframe CHECK (timeframe IN ('5m', '15m', '30m', '1h', '4h'))
-);
-COMMENT ON TABLE md.bars_intraday IS 'Bars of 5m to 4h, every revision: readers take the latest';
-CREATE TABLE md.bars_daily (
-    LIKE md.bars_1s INCLUDING COMMENTS, CONSTRAINT timeframe CHECK (timeframe IN ('1d', '1w', '1M'))
-);
-COMMENT ON TABLE md.bars_daily IS 'Bars of a day, a week and a month, every revision: readers take the latest';
+DO $$
+DECLARE
+    kept record;
+    meant record;
+BEGIN
+    FOR kept IN
+        VALUES ('bars_1s', 'Bars of a second', ARRAY['1s']),
+               ('bars_1m', 'Bars of a minute', ARRAY['1m']),
+               ('bars_intraday', 'Bars of 5m to 4h', ARRAY['5m', '15m', '30m', '1h', '4h']),
+               ('bars_daily', 'Bars of a day, a week and a month', ARRAY['1d', '1w', '1M'])
+    LOOP
+        EXECUTE format($table$
+            CREATE TABLE md.%1$I (
+                instrument_id           integer NOT NULL,
+                source_id               smallint NOT NULL,
+                timeframe               text COLLATE "C" NOT NULL CONSTRAINT timeframe CHECK (timeframe IN (%2$s)),
+                open_time               timestamptz NOT NULL,
+                close_time              timestamptz NOT NULL,
+                open                    double precision NOT NULL,
+                high                    double precision NOT NULL,
+                low                     double precision NOT NULL,
+                close                   double precision NOT NULL,
+                volume                  double precision NOT NULL,
+                quote_volume            double precision,
+                trade_count             bigint,
+                taker_buy_volume        double precision,
+                taker_buy_quote_volume  double precision,
+                is_closed               boolean NOT NULL,
+                revision                bigint NOT NULL,
+                known_at                timestamptz NOT NULL,
+                known_at_ns             smallint NOT NULL
+            )$table$, kept.column1, (SELECT string_agg(quote_literal(each), ', ') FROM unnest(kept.column3) AS each));
+        EXECUTE format('COMMENT ON TABLE md.%I IS %L', kept.column1,
+                       kept.column2 || ', every revision: readers take the latest');
+        FOR meant IN
+            VALUES
+                ('instrument_id', 'md.instruments'),
+                ('source_id', 'md.sources'),
+                ('timeframe', 'Length of the bar'),
+                ('open_time', 'Start, inclusive, UTC'),
+                ('close_time', 'End, exclusive, UTC'),
+                ('open', 'Price of the first trade, quote currency'),
+                ('high', 'Highest price, quote currency'),
+                ('low', 'Lowest price, quote currency'),
+                ('close', 'Price of the last trade, quote currency'),
+                ('volume', 'Amount traded, base currency'),
+                ('quote_volume', 'Value traded, quote currency; null where unknown'),
+                ('trade_count', 'Number of trades; null where unknown'),
+                ('taker_buy_volume', 'Volume whose aggressor bought, base currency; null where unknown'),
+                ('taker_buy_quote_volume', 'Value whose aggressor bought, quote currency; null where unknown'),
+                ('is_closed', 'False while the period still ran when this revision was made'),
+                ('revision', '0 at first sight, +1 for every change of content'),
+                ('known_at', 'When this content was first known, UTC, µs'),
+                ('known_at_ns', 'Nanoseconds of known_at within its µs, 0 to 999')
+        LOOP
+            EXECUTE format('COMMENT ON COLUMN md.%I.%I IS %L', kept.column1, meant.column1, meant.column2);
+        END LOOP;
+    END LOOP;
+END $$;
 CREATE UNIQUE INDEX bars_1s_key ON md.bars_1s (instrument_id, timeframe, open_time, source_id, revision);
 CREATE UNIQUE INDEX bars_1m_key ON md.bars_1m (instrument_id, timeframe, open_time, source_id, revision);
 CREATE UNIQUE INDEX bars_intraday_key ON md.bars_intraday (instrument_id, timeframe, open_time, source_id, revision);

@@ -3,7 +3,7 @@
 -- The tables of 0003 again, partitioned.
 DO $$
 DECLARE
-    cut md.live_tables;
+    cut record;
 BEGIN
     CREATE SCHEMA md_template;
     FOR cut IN SELECT * FROM md.live_tables LOOP
@@ -25,7 +25,7 @@ COMMENT ON FUNCTION md.partition_start IS 'Start of the partition that holds the
 CREATE FUNCTION md.make_partitions(of_table text, moments timestamptz[]) RETURNS integer
     LANGUAGE plpgsql AS $$
 DECLARE
-    cut md.live_tables;
+    cut record;
     starts timestamptz;
     part text;
     made integer := 0;
@@ -49,7 +49,7 @@ COMMENT ON FUNCTION md.make_partitions IS 'Make the partitions that hold the mom
 CREATE FUNCTION md.keep(of_table text, drop_after interval, columnstore_after interval) RETURNS text[]
     LANGUAGE plpgsql AS $$
 DECLARE
-    cut md.live_tables;
+    cut record;
     oldest timestamptz;
     part record;
     done text[] := '{}';

@@ -2,7 +2,7 @@
 
 DO $$
 DECLARE
-    cut md.live_tables;
+    cut record;
 BEGIN
     FOR cut IN SELECT * FROM md.live_tables LOOP
         PERFORM create_hypertable(format('md.%I', cut.name)::regclass, by_range(cut.time_column, cut.step),
@@ -134,7 +134,7 @@ COMMENT ON PROCEDURE md.refresh_rolled IS 'Bring the aggregates of bars up to da
 CREATE FUNCTION md.keep(of_table text, drop_after interval, columnstore_after interval) RETURNS text[]
     LANGUAGE plpgsql AS $$
 DECLARE
-    cut md.live_tables;
+    cut record;
     aggregate text := CASE of_table WHEN 'bars_1m' THEN 'rolled_1m' WHEN 'bars_intraday' THEN 'rolled_1h'
                                     WHEN 'bars_daily' THEN 'rolled_1d' END;
     done text[] := '{}';

@@ -43,9 +43,9 @@ SELECT
 FROM (
     SELECT '1m' AS timeframe, interval '1 minute' AS length, * FROM md.rolled_1m
     UNION ALL
-    SELECT '1h', interval '1 hour', * FROM md.rolled_1h
+    SELECT '1h' AS timeframe, interval '1 hour' AS length, * FROM md.rolled_1h
     UNION ALL
-    SELECT '1d', interval '24 hours', * FROM md.rolled_1d
+    SELECT '1d' AS timeframe, interval '24 hours' AS length, * FROM md.rolled_1d
 ) AS rolled
 JOIN md.instruments USING (instrument_id)
 JOIN md.sources USING (source_id);
