@@ -39,6 +39,7 @@ lint: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.live
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
+	$(BIN)/python -m md_platform_tests.benchmarks.store
 
 schema: $(VENV)/.installed
 	$(BIN)/python -m md_platform.embedded.schema sql/schema.sql

@@ -20,6 +20,8 @@ MdpError                     exit code 1, not retryable
 ├── StorageError             lake, archive or database
 │   ├── StorageReadOnly
 │   ├── StorageFull
+│   ├── StorageUnavailable   retryable: the database does not answer, starts, stops or broke off
+│   ├── SpoolOverlap         events of a spool that do not follow what is stored of it: ask where to go on
 │   └── MigrationDrift
 └── ServiceError             something that `mdp up` runs or needs
     ├── PortTaken
@@ -109,6 +111,15 @@ class StorageReadOnly(StorageError): ...
 
 
 class StorageFull(StorageError): ...
+
+
+class StorageUnavailable(StorageError):
+    """The database does not answer, or broke off; what was under way is undone, or about to be found stored."""
+
+    retryable = True
+
+
+class SpoolOverlap(StorageError): ...
 
 
 class MigrationDrift(StorageError): ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from md_platform.errors import InvalidSetting
@@ -43,6 +43,41 @@ class VenueUrls(BaseModel):
     bulk: str | None = None
 
 
+class KeptFor(BaseModel):
+    """How long the live store keeps what (older data leave it for good), and when it goes into the columnstore.
+
+    Rows that come later than `columnstore_after` are stored too, at ten times the cost.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ticks: dt.timedelta = dt.timedelta(days=365)
+    books: dt.timedelta = dt.timedelta(days=7)
+    bars_1m: dt.timedelta = dt.timedelta(days=3 * 365)
+    bars_5m: dt.timedelta = dt.timedelta(days=5 * 365)
+    bars_1d: dt.timedelta = dt.timedelta(days=10 * 365)
+    quarantine: dt.timedelta = dt.timedelta(days=30)
+    ticks_columnstore_after: dt.timedelta = dt.timedelta(days=2)
+    bars_columnstore_after: dt.timedelta = dt.timedelta(days=14)
+
+
+def _span(value: object) -> object:
+    if isinstance(value, str) and (match := _SPAN.fullmatch(value.strip())):
+        return dt.timedelta(hours=int(match["count"]) * _HOURS[match["unit"]])
+    if isinstance(value, dt.timedelta):
+        return value
+    raise ValueError("must be a number with h, d, w or y, such as 365d or 3y")
+
+
+_SPAN = re.compile(r"(?P<count>\d{1,6})(?P<unit>[hdwy])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
+Span = Annotated[dt.timedelta, BeforeValidator(_span)]
+"""Hours, days, weeks or years of 365 days, as 12h, 365d, 4w, 3y."""
+
+_DAY = dt.timedelta(days=1)
+_KEPT = KeptFor()
+
+
 class Settings(BaseSettings):
     """Everything that the environment decides. `load_settings` is the way to get one."""
 
@@ -58,6 +93,14 @@ class Settings(BaseSettings):
     first_load_days: int = Field(default=3, ge=0, description="full days of them that `mdp up` loads")
     universes_file: Path | None = Field(default=None, description="TOML of universes; default the packaged one")
     alert_webhook_url: SecretStr | None = Field(default=None, description="told of failed runs")
+    retention_ticks: Span = Field(default=_KEPT.ticks, ge=_DAY, description="trades, quotes and 1s bars, live")
+    retention_books: Span = Field(default=_KEPT.books, ge=_DAY, description="order books, live")
+    retention_bars_1m: Span = Field(default=_KEPT.bars_1m, ge=14 * _DAY, description="live bars of a minute")
+    retention_bars_5m: Span = Field(default=_KEPT.bars_5m, ge=14 * _DAY, description="live bars of 5m to 4h")
+    retention_bars_1d: Span = Field(default=_KEPT.bars_1d, ge=14 * _DAY, description="live bars of 1d, 1w, 1M; notices")
+    retention_quarantine: Span = Field(default=_KEPT.quarantine, ge=_DAY, description="messages not accepted, live")
+    columnstore_ticks: Span = Field(default=_KEPT.ticks_columnstore_after, description="ticks are compressed after")
+    columnstore_bars: Span = Field(default=_KEPT.bars_columnstore_after, description="bars are compressed after")
     dagster_port: int = Field(default=3000, ge=1, le=65_535)
     sandbox_port: int = Field(default=8090, ge=1, le=65_535)
     sandbox_seed: int = 7
@@ -83,6 +126,20 @@ class Settings(BaseSettings):
     def imports(self) -> Path:
         """Folder whose new files are imported."""
         return self.import_folder or self.home.resolve() / "import"
+
+    @property
+    def kept_for(self) -> KeptFor:
+        """How long the live store keeps what."""
+        return KeptFor(
+            ticks=self.retention_ticks,
+            books=self.retention_books,
+            bars_1m=self.retention_bars_1m,
+            bars_5m=self.retention_bars_5m,
+            bars_1d=self.retention_bars_1d,
+            quarantine=self.retention_quarantine,
+            ticks_columnstore_after=self.columnstore_ticks,
+            bars_columnstore_after=self.columnstore_bars,
+        )
 
     @property
     def uses_sandbox(self) -> bool:

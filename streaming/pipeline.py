@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import msgspec
+
 from md_platform.domain.books import OrderBook
 from md_platform.domain.events import (
     Bar,
@@ -247,9 +249,9 @@ class Pipeline:
         self.counts.kinds[type(event).__name__] += 1
         match event:
             case Malformed(frame, reason):
-                out.append(self._quarantined(link, reason, frame.decode(errors="replace")))
+                out.append(self._quarantined(link, reason, frame))
             case Unknown(frame):
-                out.append(self._quarantined(link, "unknown message", frame.decode(errors="replace")))
+                out.append(self._quarantined(link, "unknown message", frame))
             case Refused(reason, channel, symbols):
                 self._say(link, "refused", reason, channels=[channel] if channel else [], instruments=symbols)
             case TradingStatus(is_halted, instrument, reason):
@@ -394,11 +396,9 @@ class Pipeline:
 
     def _reject(self, link: Link, event: Trade | Quote, rule: str, out: list[Published]) -> None:
         self.counts.kinds["rejected"] += 1
-        rejected = self._quarantined(link, rule, repr(event))
-        rejected.instrument = event.instrument
-        out.append(rejected)
+        out.append(self._quarantined(link, rule, msgspec.json.encode(event)))
 
-    def _quarantined(self, link: Link, reason: str, raw: str) -> Quarantined:
+    def _quarantined(self, link: Link, reason: str, raw: bytes) -> Quarantined:
         connection = link.connection
         return Quarantined(connection.venue, connection.feed.name, link.last_ns, reason, raw[:_RAW_AT_MOST])
 

@@ -12,7 +12,7 @@ import psycopg
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
-from md_platform.errors import StorageError, StorageFull, StorageReadOnly
+from md_platform.storage.database import connected, database_errors, register_instruments
 
 Status = Literal["ok", "degraded", "failed", "missing", "pending", "closed"]
 USABLE: tuple[Status, ...] = ("ok", "degraded")
@@ -90,21 +90,8 @@ class Ledger:
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        try:
-            connection = psycopg.connect(self._url, options="-c timezone=UTC", connect_timeout=10)
-        except psycopg.OperationalError as error:
-            raise StorageError(f"the database does not answer: {_first_line(error)}") from None
-        try:
-            with connection:
-                yield connection
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName):
-            raise StorageError("the database lacks tables of this version: run `mdp migrate`") from None
-        except psycopg.errors.DiskFull as error:
-            raise StorageFull(f"no space left for the database: {_first_line(error)}") from None
-        except psycopg.errors.ReadOnlySqlTransaction as error:
-            raise StorageReadOnly(f"the database cannot be written: {_first_line(error)}") from None
-        except psycopg.OperationalError as error:
-            raise StorageError(f"the database broke off: {_first_line(error)}") from None
+        with database_errors(), connected(self._url) as connection:
+            yield connection
 
     def record(self, records: Sequence[PartitionRecord]) -> None:
         """Insert or replace the state of every partition named; all of them or none."""
@@ -189,12 +176,8 @@ class Ledger:
 
     def register(self, instruments: Iterable[tuple[Instrument, str]]) -> None:
         """Remember instruments with the universe of each; known ones get the venue's newest native symbol."""
-        with self._connect() as connection, connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO md.instruments (id, universe, native) VALUES (%s, %s, %s) "
-                "ON CONFLICT (id) DO UPDATE SET universe = excluded.universe, native = excluded.native",
-                [(instrument.id, universe, instrument.native) for instrument, universe in instruments],
-            )
+        with self._connect() as connection:
+            register_instruments(connection, instruments, replace=True)
 
     def instruments(self) -> list[tuple[Instrument, str]]:
         """Every instrument known with its universe, in order of registration."""
@@ -257,7 +240,3 @@ _TOTALS_SCHEMA = pl.Schema(
         "last_day": pl.Date(),
     }
 )
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -136,14 +136,13 @@ class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):
 
 
 class Quarantined(msgspec.Struct, array_like=True, tag="quarantined"):
-    """Something received that is not passed on, with the reason: a frame that breaks the protocol, or a broken rule."""
+    """A message, or a part of one, that was not accepted: kept as it was received, with the reason."""
 
     venue: str
     feed: str
-    at: int
+    ts_received: int
     reason: str
-    raw: str
-    instrument: str = ""
+    message: bytes
 
 
 MarketEvent = Trade | Quote | BookUpdate | Bar
