@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Literal
 
 from sortedcontainers import SortedDict
@@ -50,13 +51,16 @@ class OrderBook:
         """Apply `update`; after "gap" and "checksum" the book is empty and wrong until a snapshot comes.
 
         Updates that come before the snapshot wait for it ("waiting"), as a snapshot asked over REST is older than they.
+        A level that is no finite number is a "gap": what was meant is not known.
         """
-        if update.is_snapshot:
-            return self._restart(update)
-        if not self.is_right:
+        if not update.is_snapshot and not self.is_right:
             self._waiting.append(update)
             return "waiting"
-        return self._change(update)
+        try:
+            return self._restart(update) if update.is_snapshot else self._change(update)
+        except ValueError:
+            self.invalidate()
+            return "gap"
 
     def _restart(self, snapshot: BookUpdate) -> Outcome:
         self._bids.clear()
@@ -92,6 +96,8 @@ class OrderBook:
         for levels, side in ((update.bids, self._bids), (update.asks, self._asks)):
             for level in levels:
                 price = float(level[0])
+                if not -inf < price < inf:
+                    raise ValueError(f"a price must be a finite number, was {level[0]}")
                 if float(level[1]):
                     side[price] = level
                 else:

@@ -154,6 +154,12 @@ class TradingStatus(msgspec.Struct, tag="trading_status"):
     reason: str = ""
 
 
+class ReconnectAsked(msgspec.Struct, tag="reconnect_asked"):
+    """The venue asks for a new connection: what this one carries from here on cannot be relied on."""
+
+    reason: str = ""
+
+
 class Unknown(msgspec.Struct, tag="unknown"):
     """A frame that is well formed and that no rule of the venue's file explains: counted and kept, never dropped."""
 
@@ -167,5 +173,7 @@ class Malformed(msgspec.Struct, tag="malformed"):
     reason: str
 
 
-FeedEvent = Subscribed | Refused | Heartbeat | Reply | SequenceGap | TradingStatus | Unknown | Malformed
+FeedEvent = (
+    Subscribed | Refused | Heartbeat | Reply | SequenceGap | TradingStatus | ReconnectAsked | Unknown | Malformed
+)
 Event = MarketEvent | FeedEvent
