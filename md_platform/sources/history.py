@@ -95,9 +95,10 @@ class HistorySources:
             yield self._ccxt_source(spec.ccxt)
 
     def _spec(self, venue: str) -> VenueSpec | None:
-        """The venue in the registry, None where ccxt serves it; UnknownVenue where neither knows it."""
+        """The venue in the registry, None where ccxt serves its history; UnknownVenue where neither knows it."""
         try:
-            return venue_named(venue)
+            spec = venue_named(venue)
+            return None if spec.history is None and spec.ccxt == venue else spec
         except UnknownVenue as error:
             from md_platform.sources.ccxt_source import knows  # noqa: PLC0415 - as below
 

@@ -4,12 +4,20 @@ To add a venue: write its file after the pattern of `kraken.py`, and name it in 
 """
 
 from md_platform.errors import UnknownVenue
-from md_platform.venues import binance, coinbase, kraken
+from md_platform.venues import binance, bitfinex, bitstamp, coinbase, gemini, kraken
 from md_platform.venues.spec import VenueSpec
 
 FILE = VenueSpec(id="file", title="Files that you import")
 
-VENUES: tuple[VenueSpec, ...] = (*binance.VENUES, *coinbase.VENUES, *kraken.VENUES, FILE)
+VENUES: tuple[VenueSpec, ...] = (
+    *binance.VENUES,
+    *bitfinex.VENUES,
+    *bitstamp.VENUES,
+    *coinbase.VENUES,
+    *gemini.VENUES,
+    *kraken.VENUES,
+    FILE,
+)
 
 
 def venue_named(venue: str) -> VenueSpec:

@@ -36,7 +36,7 @@ _PRODUCTS_PER_MESSAGE = 100
 _Side = Literal["buy", "sell"]
 
 
-class _Match(msgspec.Struct, tag="match"):
+class _Match(msgspec.Struct, gc=False, tag="match"):
     product_id: str
     trade_id: int
     side: _Side

@@ -50,7 +50,7 @@ _OF_DOLLAR_COINS = {"USDT", "EURC"}
 _Kind = Literal["snapshot", "update"]
 
 
-class _Trade(msgspec.Struct):
+class _Trade(msgspec.Struct, gc=False):
     product_id: str
     trade_id: str
     price: str
@@ -59,12 +59,12 @@ class _Trade(msgspec.Struct):
     side: Literal["BUY", "SELL"]
 
 
-class _TradesEvent(msgspec.Struct):
+class _TradesEvent(msgspec.Struct, gc=False):
     type: _Kind
     trades: list[_Trade]
 
 
-class _Trades(msgspec.Struct, tag="market_trades", tag_field="channel"):
+class _Trades(msgspec.Struct, gc=False, tag="market_trades", tag_field="channel"):
     sequence_num: int
     events: list[_TradesEvent]
 

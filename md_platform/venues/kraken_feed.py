@@ -63,7 +63,7 @@ _Side = Literal["buy", "sell"]
 _Kind = Literal["snapshot", "update"]
 
 
-class _Trade(msgspec.Struct):
+class _Trade(msgspec.Struct, gc=False):
     symbol: str
     side: _Side
     price: float
@@ -72,7 +72,7 @@ class _Trade(msgspec.Struct):
     timestamp: Moment
 
 
-class _Trades(msgspec.Struct, tag="trade", tag_field="channel"):
+class _Trades(msgspec.Struct, gc=False, tag="trade", tag_field="channel"):
     type: _Kind
     data: list[_Trade]
 

@@ -20,7 +20,7 @@ Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """
 
 SECOND_NS = 1_000_000_000
-NOT_THE_PROTOCOL = (ValueError, TypeError, LookupError, OverflowError, AttributeError)
+NOT_THE_PROTOCOL = (ValueError, TypeError, LookupError, OverflowError, AttributeError, RecursionError)
 """What reading an untyped value as the protocol raises where it is something else: all become Malformed."""
 
 _DATE_AND_TIME = 19

@@ -85,8 +85,12 @@ def replay(
     records: Iterable[Record],
     instruments: Sequence[Instrument],
     session: Callable[[Sequence[Subscription]], Session] | None = None,
+    snapshot_of: Callable[[Record], Instrument | None] | None = None,
 ) -> Replayed:
-    """Feed `records` to a session per connection and to books, as the live process does."""
+    """Feed `records` to a session per connection and to books, as the live process does.
+
+    `snapshot_of` tells whose book a REST answer is, None where it is no book; without it, that is read as at Binance.
+    """
     out = Replayed()
     sessions: dict[str, Session] = {}
     by_native = {each.native.upper(): each for each in instruments}
@@ -97,6 +101,9 @@ def replay(
         elif record.t == "recv":
             for event in sessions[record.conn].receive([record.payload], record.received_ns):
                 _take(out, feed, event)
+        elif record.t == "http" and feed.parse_snapshot and snapshot_of:
+            if whose := snapshot_of(record):
+                _take(out, feed, feed.parse_snapshot(record.payload, whose, record.received_ns))
         elif record.t == "http" and feed.parse_snapshot and "depth" in urlsplit(record.url).path:
             symbol = parse_qs(urlsplit(record.url).query).get("symbol", [instruments[0].native])[0]
             _take(out, feed, feed.parse_snapshot(record.payload, by_native[symbol.upper()], record.received_ns))
