@@ -98,13 +98,13 @@ class HistorySources:
         """The venue in the registry, None where ccxt serves its history; UnknownVenue where neither knows it."""
         try:
             spec = venue_named(venue)
-            return None if spec.history is None and spec.ccxt == venue else spec
         except UnknownVenue as error:
             from md_platform.sources.ccxt_source import knows  # noqa: PLC0415 - as below
 
             if knows(venue):
                 return None
             raise UnknownVenue(f"{error}; nor does ccxt know it") from None
+        return None if spec.history is None and spec.ccxt == venue else spec
 
     def _rest_source(self, spec: VenueSpec) -> Source:
         def make() -> Source:

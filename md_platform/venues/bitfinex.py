@@ -81,7 +81,7 @@ class BitfinexSession:
                     if number == self._next:
                         self._next = number + 1
                     else:
-                        out += self._jumped(number)
+                        out += self._jumped(int(number))
                 if kind == "te":
                     name, instrument = channels[message[0]]
                     out.append(_trade(message[2], instrument, received_ns) if name == "trades" else Unknown(raw))
@@ -106,7 +106,7 @@ class BitfinexSession:
         payload = message[1]
         name, instrument = self._channels.get(message[0], ("", ""))
         tail = message[3 if payload in _WITH_PAYLOAD else 2 :]
-        number = tail.pop(0) if self._flags & _NUMBERS else None
+        number = int(tail.pop(0)) if self._flags & _NUMBERS else None
         at = int(tail[0]) * _MS if self._flags & _TIMES else received_ns
         events: Sequence[Event] = []
         match name, payload:

@@ -30,7 +30,7 @@ from md_platform.domain.events import (
 from md_platform.domain.instruments import Instrument
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
 from md_platform.venues.kraken_feed import CHECKSUM_DEPTH, CONNECT_LIMIT, DEPTH, checksum
-from md_platform.venues.live_values import NOT_THE_PROTOCOL, SECOND_NS, RunningBars, batches, running_bar
+from md_platform.venues.live_values import NOT_THE_PROTOCOL, SECOND_NS, RunningBars, batches, digits, running_bar
 
 CODES = {"BTC": "XBT", "DOGE": "XDG"}
 """Currencies that Kraken's old names spell otherwise."""
@@ -168,7 +168,7 @@ def _book(payloads: list[dict[str, Any]], instrument: str, received_ns: int) -> 
 
 
 def _levels(levels: Sequence[list[str]]) -> list[Level]:
-    return [(level[0], level[1]) for level in levels]
+    return [(digits(level[0]), digits(level[1])) for level in levels]
 
 
 def _bar(row: list[Any], minutes: int, instrument: str, received_ns: int) -> Bar:

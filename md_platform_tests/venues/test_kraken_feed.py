@@ -163,9 +163,13 @@ def test_v2_halts_refusals_and_what_nobody_asked_for():
     answer = '{"method":"subscribe","result":{"channel":"%s","symbol":"%s","snapshot":true},"success":true}'
     assert said(answer % ("trade", "BTC/USD")) == [Subscribed("trades", ["XXBTZUSD"])]
     assert said(answer % ("instrument", "")) == []
-    assert [type(event) for event in said(answer % ("trade", "ETH/USD"), '{"channel":"level3","data":[]}')] == [Unknown] * 2
+    assert [type(event) for event in said(answer % ("trade", "ETH/USD"), '{"channel":"level3","data":[]}')] == [
+        Unknown
+    ] * 2
     assert said('{"method":"pong","req_id":3}', '{"channel":"heartbeat"}') == [Heartbeat()] * 2
-    (unmapped,) = said('{"channel":"book","type":"update","data":[{"symbol":"ETH/USD","bids":[],"asks":[],"checksum":1}]}')
+    (unmapped,) = said(
+        '{"channel":"book","type":"update","data":[{"symbol":"ETH/USD","bids":[],"asks":[],"checksum":1}]}'
+    )
     assert isinstance(unmapped, Unknown)
     (wrong,) = said('{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD"}]}')
     assert isinstance(wrong, Malformed)
@@ -183,14 +187,23 @@ def test_v1_reads_as_documented():
     ohlc = '[42,["1542057314.748456","1542057360.000000","3586.7","3588.0","3586.6","3587.5","3586.68894","0.03373000",2],"ohlc-1","XBT/USD"]'
     (bar,) = said(ohlc)
     assert (bar.open_time, bar.close_time) == (1542057300000000000, 1542057360000000000)
-    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count) == (3586.7, 3588.0, 3586.6, 3587.5, 0.03373, 2)
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trade_count) == (
+        3586.7,
+        3588.0,
+        3586.6,
+        3587.5,
+        0.03373,
+        2,
+    )
     refusal = '{"errorMessage":"Subscription depth not supported","event":"subscriptionStatus","pair":"XBT/USD","status":"error","subscription":{"depth":42,"name":"book"}}'
     assert said(refusal) == [Refused("Subscription depth not supported", "book", ["XXBTZUSD"])]
     assert said('{"event":"systemStatus","status":"cancel_only"}') == [TradingStatus(True, None, "cancel_only")]
     assert said('{"event":"pong"}', '{"event":"error","errorMessage":"no"}') == [Heartbeat(), Refused("no")]
     republished = '[1,{"b":[["5.1","0.00000000","1534614335.345903"],["5.0","2.0","1534614248.123678","r"]],"c":"974942666"},"book-100","XBT/USD"]'
     (update,) = said(republished)
-    assert update == BookUpdate(BTC, 1534614335345903000, RECEIVED, [("5.1", "0.00000000"), ("5.0", "2.0")], [], checksum=974942666)
+    assert update == BookUpdate(
+        BTC, 1534614335345903000, RECEIVED, [("5.1", "0.00000000"), ("5.0", "2.0")], [], checksum=974942666
+    )
     assert [type(e) for e in said('[0,[],"trade","ETH/XBT"]', '[0,{},"own","XBT/USD"]', "[1]", '[0,[["1"]],"trade","XBT/USD"]')] == [
         Unknown, Unknown, Unknown, Malformed,
     ]  # fmt: skip
