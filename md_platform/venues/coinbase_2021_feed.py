@@ -22,11 +22,10 @@ from md_platform.domain.events import (
     Side,
     Subscribed,
     Trade,
-    TradingStatus,
     Unknown,
 )
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
-from md_platform.venues.live_values import NOT_THE_PROTOCOL, Moment, batches, moment_ns
+from md_platform.venues.live_values import NOT_THE_PROTOCOL, Halts, Moment, batches, decoder, moment_ns
 from md_platform.venues.spec import RateLimit
 
 _CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2"}
@@ -99,19 +98,7 @@ class _Typed(msgspec.Struct):
 _Other = _Snapshot | _Changes | _Subscriptions | _Status | _Ticker | _Beat | _Error
 _Message = _Match | _LastMatch | _Other
 _decode_many = msgspec.json.Decoder(list[_Message]).decode
-_message = msgspec.json.Decoder(_Message)
-_typed = msgspec.json.Decoder(_Typed)
-_KNOWN = {kind.__struct_config__.tag for kind in _Message.__args__}
-
-
-def _decode_one(frame: bytes) -> object:
-    try:
-        return _message.decode(frame)
-    except msgspec.ValidationError:
-        typed = _typed.decode(frame)
-        if typed.type in _KNOWN:
-            raise
-        return typed
+_decode_one = decoder(_Message, _Typed)
 
 
 class Coinbase2021Session:
@@ -122,7 +109,7 @@ class Coinbase2021Session:
         for s in subscriptions:
             self._wanted.setdefault(s.channel, []).append(s.instrument.native)
         self._ids = {s.instrument.native: s.instrument.id for s in subscriptions}
-        self._halted: set[str] = set()
+        self._halts = Halts()
         self._confirmed: set[tuple[Channel, str]] = set()
         self._last_trade: dict[str, int] = {}
 
@@ -169,7 +156,7 @@ class Coinbase2021Session:
             case _Subscriptions():
                 events = self._newly_confirmed(message.channels)
             case _Status():
-                events = self._changed(message.products)
+                events = [event for product in message.products for event in self._status_of(product)]
             case _Beat():
                 events = [Heartbeat()]
             case _Error():
@@ -189,15 +176,8 @@ class Coinbase2021Session:
                 out += [Subscribed(channel, new)] if new else []
         return out
 
-    def _changed(self, products: list[_Product]) -> list[Event]:
-        out: list[Event] = []
-        for product in products:
-            instrument = self._ids.get(product.id)
-            is_halted = product.status != "online"
-            if instrument is not None and is_halted != (instrument in self._halted):
-                (self._halted.add if is_halted else self._halted.discard)(instrument)
-                out.append(TradingStatus(is_halted, instrument, product.status))
-        return out
+    def _status_of(self, product: _Product) -> list[Event]:
+        return self._halts.take(self._ids.get(product.id), is_halted=product.status != "online", reason=product.status)
 
 
 def _update(message: _Changes, instrument: str, received_ns: int) -> BookUpdate:

@@ -25,7 +25,6 @@ from md_platform.domain.events import (
     Side,
     Subscribed,
     Trade,
-    TradingStatus,
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
@@ -33,9 +32,11 @@ from md_platform.venues.feeds import Feed, Subscription, decoded_each
 from md_platform.venues.live_values import (
     NOT_THE_PROTOCOL,
     SECOND_NS,
+    Halts,
     Moment,
     RunningBars,
     batches,
+    decoder,
     iso_ns,
     running_bar,
 )
@@ -164,19 +165,7 @@ class _Answer(msgspec.Struct):
 _Other = _Books | _Tickers | _Candles | _Status | _Subscriptions | _Beat
 _Message = _Trades | _Other
 _decode_many = msgspec.json.Decoder(list[_Message]).decode
-_message = msgspec.json.Decoder(_Message)
-_answer = msgspec.json.Decoder(_Answer)
-_KNOWN = {"market_trades", "l2_data", "ticker", "candles", "status", "subscriptions", "heartbeats"}
-
-
-def _decode_one(frame: bytes) -> object:
-    try:
-        return _message.decode(frame)
-    except msgspec.ValidationError:
-        answer = _answer.decode(frame)
-        if answer.channel in _KNOWN:
-            raise
-        return answer
+_decode_one = decoder(_Message, _Answer)
 
 
 class CoinbaseSession:
@@ -188,7 +177,7 @@ class CoinbaseSession:
             self._wanted.setdefault(s.channel, []).append(s.instrument.native)
         self._ids = {s.instrument.native: s.instrument.id for s in subscriptions}
         self._asks_halts = halts
-        self._halted: set[str] = set()
+        self._halts = Halts()
         self._confirmed: set[tuple[Channel, str]] = set()
         self._next = 0
         self._bars = RunningBars()
@@ -248,7 +237,7 @@ class CoinbaseSession:
                 candles = [candle for event in message.events for candle in event.candles]
                 events = self._bars.take([_bar(candle, ids[candle.product_id], received_ns) for candle in candles])
             case _Status():
-                events = self._changed(product for event in message.events for product in event.products)
+                events = [h for event in message.events for product in event.products for h in self._status_of(product)]
             case _Subscriptions():
                 events = [c for event in message.events for c in self._newly_confirmed(event.subscriptions)]
         return events
@@ -264,16 +253,9 @@ class CoinbaseSession:
                 out += [Subscribed(channel, new)] if new else []
         return out
 
-    def _changed(self, products: Iterable[_Product]) -> list[Event]:
-        """Halts that began or ended; the venue repeats the status of every product again and again."""
-        out: list[Event] = []
-        for product in products:
-            instrument = self._ids.get(product.id)
-            is_halted = product.status != "online"
-            if instrument is not None and is_halted != (instrument in self._halted):
-                (self._halted.add if is_halted else self._halted.discard)(instrument)
-                out.append(TradingStatus(is_halted, instrument, product.status_message or product.status))
-        return out
+    def _status_of(self, product: _Product) -> list[Event]:
+        is_halted, reason = product.status != "online", product.status_message or product.status
+        return self._halts.take(self._ids.get(product.id), is_halted=is_halted, reason=reason)
 
 
 def _parts(products: Iterable[str]) -> list[Sequence[str]]:

@@ -24,7 +24,7 @@ from md_platform.domain.events import (
     Unknown,
 )
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
-from md_platform.venues.live_values import NOT_THE_PROTOCOL, RunningBars, batches, running_bar
+from md_platform.venues.live_values import NOT_THE_PROTOCOL, RunningBars, batches, decoder, running_bar
 from md_platform.venues.spec import RateLimit, VenueSpec
 
 _NAMES: dict[Channel, str] = {"trades": "l2", "book": "l2", "bars": "candles_1m"}
@@ -68,19 +68,7 @@ class _Answer(msgspec.Struct):
 
 _Message = _Trade | _Changes | _Candles | _Beat
 _decode_many = msgspec.json.Decoder(list[_Message]).decode
-_message = msgspec.json.Decoder(_Message)
-_answer = msgspec.json.Decoder(_Answer)
-_KNOWN = {"trade", "l2_updates", "candles_1m_updates", "heartbeat"}
-
-
-def _decode_one(frame: bytes) -> object:
-    try:
-        return _message.decode(frame)
-    except msgspec.ValidationError:
-        answer = _answer.decode(frame)
-        if answer.type in _KNOWN:
-            raise
-        return answer
+_decode_one = decoder(_Message, _Answer)
 
 
 class GeminiSession:

@@ -6,7 +6,7 @@ its native name is that of REST (XXBTZUSD). Candles name vwap and no quote volum
 
 import itertools
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -33,9 +33,11 @@ from md_platform.domain.instruments import Instrument
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
 from md_platform.venues.live_values import (
     NOT_THE_PROTOCOL,
+    Halts,
     Moment,
     RunningBars,
     batches,
+    decoder,
     digits,
     iso_ns,
     moment_ns,
@@ -78,7 +80,7 @@ class _Trades(msgspec.Struct, gc=False, tag="trade", tag_field="channel"):
 
 
 class _Level(msgspec.Struct, gc=False):
-    """Numbers are decoded to their own digits: see `_floats`."""
+    """Untyped, so that numbers keep their own digits."""
 
     price: Any
     qty: Any
@@ -170,22 +172,9 @@ class _Answer(msgspec.Struct):
 
 _Other = _Books | _Tickers | _Candles | _Status | _Instruments | _Beat
 _Message = _Trades | _Other
-_floats = str
-"""How floats of untyped fields are decoded: to the text that stood there, since checksums are made of it."""
-_decode_many = msgspec.json.Decoder(list[_Message], float_hook=_floats).decode
-_message = msgspec.json.Decoder(_Message, float_hook=_floats)
-_answer = msgspec.json.Decoder(_Answer)
-_KNOWN = {*_SAID, _INSTRUMENT, "status", "heartbeat"}
-
-
-def _decode_one(frame: bytes) -> object:
-    try:
-        return _message.decode(frame)
-    except msgspec.ValidationError:
-        answer = _answer.decode(frame)
-        if answer.channel in _KNOWN:
-            raise
-        return answer
+_decode_many = msgspec.json.Decoder(list[_Message], float_hook=str).decode
+_decode_one = decoder(_Message, _Answer, float_hook=str)
+"""Floats of untyped fields stay the text that they were: checksums are made of it."""
 
 
 class KrakenSession:
@@ -196,8 +185,8 @@ class KrakenSession:
         for s in subscriptions:
             self._wanted.setdefault(s.channel, {})[symbol_of(s.instrument)] = s.instrument.native
         self._ids = {symbol_of(s.instrument): s.instrument.id for s in subscriptions}
-        self._halts = halts
-        self._halted: set[str] = set()
+        self._asks_halts = halts
+        self._halts = Halts()
         self._asked: dict[int, Channel] = {}
         self._numbers = itertools.count(1)
         self._bars = RunningBars()
@@ -209,7 +198,7 @@ class KrakenSession:
             for channel, natives in self._wanted.items()
             for symbols in batches(list(natives), _SYMBOLS_PER_MESSAGE)
         ]
-        return [*messages, self._subscribe({"channel": _INSTRUMENT})] if self._halts else [*messages]
+        return [*messages, self._subscribe({"channel": _INSTRUMENT})] if self._asks_halts else [*messages]
 
     def _subscribe(self, params: dict[str, Any], channel: Channel | None = None) -> bytes:
         number = next(self._numbers)
@@ -245,10 +234,14 @@ class KrakenSession:
             case _Status():
                 events = [TradingStatus(s.system not in _MATCHING, None, s.system) for s in message.data]
             case _Instruments():
-                events = self._changed(message.data.pairs)
+                events = [event for pair in message.data.pairs for event in self._status_of(pair)]
             case _:
                 events = self._market(raw, message, received_ns)
         return events
+
+    def _status_of(self, pair: _Pair) -> list[Event]:
+        is_halted = pair.status not in _MATCHING
+        return self._halts.take(self._ids.get(pair.symbol), is_halted=is_halted, reason=pair.status)
 
     def _market(self, raw: bytes, message: _Books | _Tickers | _Candles, received_ns: int) -> Sequence[Event]:
         ids = self._ids
@@ -282,17 +275,6 @@ class KrakenSession:
         channel = _SAID.get(result.channel)
         native = self._wanted.get(channel, {}).get(result.symbol) if channel else None
         return [Unknown(raw)] if native is None else [Subscribed(channel, [native])]
-
-    def _changed(self, pairs: Iterable[_Pair]) -> list[Event]:
-        """Halts of our pairs that began or ended; all pairs are told of at first, then those that change."""
-        out: list[Event] = []
-        for pair in pairs:
-            instrument = self._ids.get(pair.symbol)
-            is_halted = pair.status not in _MATCHING
-            if instrument is not None and is_halted != (instrument in self._halted):
-                (self._halted.add if is_halted else self._halted.discard)(instrument)
-                out.append(TradingStatus(is_halted, instrument, pair.status))
-        return out
 
 
 def symbol_of(instrument: Instrument) -> str:

@@ -4,13 +4,15 @@ Anything that one venue alone needs belongs to that venue's file.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Annotated, TypeVar
+from operator import attrgetter
+from types import UnionType
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 
-from md_platform.domain.events import Bar
+from md_platform.domain.events import Bar, Event, TradingStatus
 
 T = TypeVar("T")
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
@@ -71,6 +73,43 @@ def running_bar(
     close_time = open_time + minutes * 60 * SECOND_NS
     sums = None, trade_count, None, None
     return Bar(instrument, f"{minutes}m", open_time, close_time, *ohlcv, *sums, False, "venue", 0, received_ns)
+
+
+def decoder(messages: UnionType, others: type[msgspec.Struct], **options: Any) -> Callable[[bytes], object]:  # noqa: ANN401
+    """Decodes a frame as one of the tagged `messages`, or as `others` where its tag is none of theirs.
+
+    Raises ValidationError where the tag is theirs and the rest is not.
+    """
+    kinds = get_args(messages)
+    tags = {kind.__struct_config__.tag for kind in kinds}
+    tag_of = attrgetter(kinds[0].__struct_config__.tag_field)
+    decode = msgspec.json.Decoder[Any](messages, **options).decode
+    decode_other = msgspec.json.Decoder(others).decode
+
+    def decode_one(frame: bytes) -> object:
+        try:
+            return decode(frame)
+        except msgspec.ValidationError:
+            other = decode_other(frame)
+            if tag_of(other) in tags:
+                raise
+            return other
+
+    return decode_one
+
+
+class Halts:
+    """Statuses that a venue repeats again and again in, halts that began or ended out."""
+
+    def __init__(self) -> None:
+        self._halted: set[str] = set()
+
+    def take(self, instrument: str | None, *, is_halted: bool, reason: str) -> list[Event]:
+        """What changed; nothing where `instrument` is None, which is one that nobody asked for."""
+        if instrument is None or is_halted == (instrument in self._halted):
+            return []
+        (self._halted.add if is_halted else self._halted.discard)(instrument)
+        return [TradingStatus(is_halted, instrument, reason)]
 
 
 class RunningBars:
