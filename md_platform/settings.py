@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     dagster_port: int = Field(default=3000, ge=1, le=65_535)
     sandbox_port: int = Field(default=8090, ge=1, le=65_535)
     sandbox_seed: int = 7
+    stream: bool = Field(default=True, description="whether `mdp up` streams live")
+    stream_port: int = Field(default=8002, ge=1, le=65_535, description="health and metrics of the live process")
 
     @field_validator("instruments", mode="before")
     @classmethod

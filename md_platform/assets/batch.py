@@ -10,18 +10,26 @@ import polars as pl
 
 from md_platform.assets.stores import Stores
 from md_platform.catalog.ledger import USABLE
+from md_platform.domain.calendars import ALWAYS_OPEN
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.schemas import Dataset
+from md_platform.domain.schemas import CLEANED_BARS, INDICATORS, RESAMPLED_BARS, TRADE_BARS, Dataset
 from md_platform.settings import Universe
+
+OWE_MINUTES = (CLEANED_BARS, RESAMPLED_BARS, INDICATORS)
+"""Datasets that owe a row to every minute of the calendar in which somebody may have traded."""
+
+COMPLETE = "complete"
+"""Evidence of `trade_bars` made from trades of which none is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What the ledger says of one input partition."""
+    """What the ledger says of one input partition. `is_complete`: its trades are all that happened."""
 
     status: str
     sha256: str | None
     reason: str | None
+    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,14 @@ class Batch:
         """Rows of `dataset` for `dates` (the batch's own by default), in order; None where there is no file."""
         lake = self.stores.lake
         return lake.read([lake.path(dataset, self.instrument.id, date) for date in dates or self.dates])
+
+    def traded_minutes(self, date: dt.date) -> pl.Series | None:
+        """Open times of the minutes of `date` in which anybody traded, where complete trades prove it; else None."""
+        known = self.inputs.get((TRADE_BARS.name, self.instrument.id, date))
+        if known is None or not known.is_complete or self.universe.calendar != ALWAYS_OPEN:
+            return None
+        bars = self.read(TRADE_BARS, [date])
+        return None if bars is None else bars["open_time"]
 
     def blocked(self, dataset: Dataset, date: dt.date) -> str | None:
         """Why the partition of `dataset` on `date` must not be built upon, or None where it may."""

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
-from md_platform.assets.batch import Batch, Part, by_day
+from md_platform.assets.batch import COMPLETE, Batch, Part, by_day
 from md_platform.domain.bars import bars_from_trades
 from md_platform.domain.calendars import trading_periods
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_TRADES, RAW_BARS, RAW_TRADES, TRADE_BARS, Dataset
-from md_platform.transforms.cleaned import Cleaned, choose_source, clean_bars, clean_trades
+from md_platform.transforms.cleaned import Cleaned, choose_source, clean_bars, clean_trades, has_consecutive_ids
 
 TRADES = "trades"
 """Name of the source of bars that are aggregated from the instrument's own trades."""
@@ -43,7 +43,7 @@ def trade_bars(batch: Batch) -> Iterator[Part]:
             yield Part(date, evidence={"empty": "no trades"})
             continue
         bars = bars_from_trades(trades.lazy(), Timeframe.M1, Interval.day(date).end).collect()
-        yield Part(date, bars, source=bars["source"][0])
+        yield Part(date, bars, source=bars["source"][0], evidence={COMPLETE: has_consecutive_ids(trades)})
 
 
 def _no_rejects(kept: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +51,10 @@ def _no_rejects(kept: pl.DataFrame) -> pl.DataFrame:
 
 
 def expected_minutes(batch: Batch, date: dt.date) -> int:
-    """How many 1m bars the universe's calendar wants of `date`."""
+    """How many 1m bars the universe's calendar wants of `date`, or its complete trades do."""
+    traded = batch.traded_minutes(date)
+    if traded is not None:
+        return traded.len()
     return sum(
         int((period.end - period.start).total_seconds() // 60)
         for period in trading_periods(batch.universe.calendar, date)

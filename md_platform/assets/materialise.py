@@ -7,38 +7,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from md_platform.assets.batch import Batch, FileImport, Input, Part
+from md_platform.assets.batch import COMPLETE, OWE_MINUTES, Batch, FileImport, Input, Part
 from md_platform.assets.checks import check_results, is_judged
 from md_platform.assets.lineage import column_lineage
 from md_platform.assets.partition_run import Key, attach_metadata, partition_keys
 from md_platform.assets.preview import preview
 from md_platform.assets.stores import Stores
+from md_platform.assets.storing import store
 from md_platform.catalog.ledger import PartitionRecord
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.intervals import DAY, Timeframe
-from md_platform.domain.schemas import CLEANED_BARS, INSTANT, QUARANTINED_BARS, QUARANTINED_TRADES, Dataset
+from md_platform.domain.intervals import DAY
+from md_platform.domain.schemas import TRADE_BARS, Dataset
 from md_platform.errors import MdpError, StorageError
-from md_platform.quality import (
-    CompiledSuite,
-    MeasuredPartition,
-    Measurement,
-    expected_table,
-    load_suite,
-    missing_ranges,
-    score_partition,
-    validate,
-)
+from md_platform.quality import MeasuredPartition, Measurement, load_suite, validate
 from md_platform.settings import Universe
-from md_platform.storage.lake import Lake, Written
 
 Make = Callable[[Batch], Iterator[Part]]
 
 _WORKERS = 2
+_EVERY_S = 2.0  # what was made reaches the ledger about this often
+_ROWS = 100_000  # measured at once, or one partition that has more: enough to be cheap, little enough for the memory
 _PREVIEWED = (
     20  # partitions of one run that carry a preview and the lineage of their columns; more would swell the event log
 )
@@ -50,7 +42,7 @@ class _Recorder:
 
     stores: Stores
     at_most: int = 1_000
-    every_s: float = 2.0
+    every_s: float = _EVERY_S
     _waiting: list[PartitionRecord] = field(default_factory=list)
     _flushed_at: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +77,8 @@ def materialise(
     A partition that fails is recorded as failed and the rest go on; when all fail, so does the run.
     """
     keys = partition_keys(context)
-    known = _inputs(stores, inputs, keys)
+    proof = [TRADE_BARS] if dataset in OWE_MINUTES and TRADE_BARS not in inputs else []
+    known = _inputs(stores, [*inputs, *proof], keys)
     recorder = _Recorder(stores)
     suite = load_suite(dataset.name) if is_judged(dataset) else None
     count = sum(len(dates) for dates in keys.values())
@@ -94,12 +87,13 @@ def materialise(
         instrument, dates = item
         batch = Batch(Instrument.parse(instrument), dates, universe, stores, known, imported)
         made = []
-        for part in _parts(make, batch):
-            record, measurement = _store(batch, dataset, [each.name for each in inputs], part, suite)
-            record = replace(record, run_id=context.run_id)
-            recorder.add(record)
-            shown = preview(part.frame) if part.frame is not None and count <= _PREVIEWED else None
-            made.append(_Made(record, measurement, shown))
+        for parts in _together(_parts(make, batch), _ROWS if suite else 0):
+            stored = store(batch, dataset, [each.name for each in inputs], parts, suite)
+            for part, (record, measurement) in zip(parts, stored, strict=True):
+                identified = replace(record, run_id=context.run_id)
+                recorder.add(identified)
+                shown = preview(part.frame) if part.frame is not None and count <= _PREVIEWED else None
+                made.append(_Made(identified, measurement, shown))
         return made
 
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -149,7 +143,8 @@ def _inputs(
             dataset.name, keys, min(dates), max(dates) + DAY
         ).items():
             reason = record.evidence.get("error") or record.evidence.get("reason")
-            known[dataset.name, instrument, date] = Input(record.status, record.sha256, reason)
+            is_complete = bool(record.evidence.get(COMPLETE))
+            known[dataset.name, instrument, date] = Input(record.status, record.sha256, reason, is_complete)
     return known
 
 
@@ -172,60 +167,15 @@ def _parts(make: Make, batch: Batch) -> Iterator[Part]:
             yield from (Part(date, failure=str(error)) for date in left)
 
 
-def _store(
-    batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part, suite: CompiledSuite | None
-) -> tuple[PartitionRecord, Measurement | None]:
-    """Write the rows and the rejects of `part`, measure them, and say what the ledger should know."""
-    instrument, lake = batch.instrument.id, batch.stores.lake
-    record = PartitionRecord(dataset.name, instrument, part.date, "pending", source=part.source)
-    if part.failure is not None:
-        return replace(record, status="failed", score=0.0, evidence={"error": part.failure}), None
-    if part.pending is not None:
-        return replace(record, evidence={"reason": part.pending}), None
-    try:
-        written = _write(lake, dataset, instrument, part)
-        quarantined = _quarantine(lake, instrument, part)
-    except StorageError as error:
-        return replace(record, status="failed", score=0.0, evidence={"error": str(error)}), None
-    hashes = {name: known.sha256 for name in inputs if (known := batch.inputs.get((name, instrument, part.date)))}
-    evidence: dict[str, Any] = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
-    if written is not None and part.frame is not None:
-        record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
-        times = part.frame[dataset.time]
-        first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
-        record = replace(record, first_time=first, last_time=last)
-    if suite is None:
-        return replace(record, status="ok" if written else "missing", evidence=evidence), None
-    expected = expected_table(dataset.name, batch.universe.calendar, part.date)
-    measurement = suite.measure(part.frame if written else None, expected)
-    score = score_partition(measurement, sum(quarantined.get("quarantined", {}).values()))
-    evidence |= {"expected": measurement.expected, "missing": measurement.missing} | (
-        {"violations": measurement.evidence()} if measurement.broken else {}
-    )
-    if dataset is CLEANED_BARS and measurement.missing:
-        present = part.frame["open_time"] if part.frame is not None else pl.Series([], dtype=INSTANT)
-        evidence["gaps"] = [gap.evidence() for gap in missing_ranges(present, expected["open_time"], Timeframe.M1)]
-    return replace(record, status=score.status, score=score.score, evidence=evidence), measurement
-
-
-def _write(lake: Lake, dataset: Dataset, instrument: str, part: Part) -> Written | None:
-    if dataset.by_source and part.source is None:
-        return None
-    path = lake.path(dataset, instrument, part.date, part.source)
-    if part.frame is None or part.frame.is_empty():
-        lake.remove(path)
-        return None
-    return lake.write(path, part.frame)
-
-
-def _quarantine(lake: Lake, instrument: str, part: Part) -> dict[str, Any]:
-    """Write the rejected rows beside the layers; how many broke which rule, as evidence."""
-    if part.rejected is None:
-        return {}
-    dataset = QUARANTINED_BARS if "open_time" in part.rejected.columns else QUARANTINED_TRADES
-    path = lake.path(dataset, instrument, part.date)
-    if part.rejected.is_empty():
-        lake.remove(path)
-        return {}
-    lake.write(path, part.rejected)
-    return {"quarantined": dict(sorted(Counter(part.rejected["rule"].to_list()).items()))}
+def _together(parts: Iterator[Part], rows: int) -> Iterator[list[Part]]:
+    """Parts in lists, each ended by the part that brings it to `rows` rows or makes it `_EVERY_S` old."""
+    waiting: list[Part] = []
+    since, held = time.monotonic(), 0
+    for part in parts:
+        waiting.append(part)
+        held += 0 if part.frame is None else part.frame.height
+        if held >= rows or time.monotonic() - since > _EVERY_S:
+            yield waiting
+            waiting, since, held = [], time.monotonic(), 0
+    if waiting:
+        yield waiting

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from md_platform.cli import data, load, services
+from md_platform.cli import data, load, services, stream
 from md_platform.errors import MdpError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for _command in (*services.COMMANDS, *load.COMMANDS, *data.COMMANDS):
     app.command(_command.__name__.rstrip("_"))(_command)
+app.add_typer(stream.app, name="stream")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -109,6 +109,43 @@ class Bar(msgspec.Struct, array_like=True, gc=False, tag="bar"):
         return self.quote_volume / self.volume if self.quote_volume is not None and self.volume > 0 else None
 
 
+NoticeKind = Literal[
+    "connected", "disconnected", "gap", "repaired", "stalled", "halted", "resumed", "book_resync", "shed", "refused"
+]
+
+
+class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):
+    """Something happened to a feed that its consumers must know: stored in `venue_events`, sent on `md:events`.
+
+    `start` and `end` bound what is affected (end None: it goes on); `instruments` empty means all of the connection.
+    `first_missing` to `last_missing` are the venue's numbers that never came, where it numbers what it sends.
+    """
+
+    kind: NoticeKind
+    venue: str
+    feed: str
+    connection: str
+    at: int
+    cause: str = ""
+    start: int | None = None
+    end: int | None = None
+    channels: list[str] = []
+    instruments: list[str] = []
+    first_missing: int | None = None
+    last_missing: int | None = None
+
+
+class Quarantined(msgspec.Struct, array_like=True, tag="quarantined"):
+    """Something received that is not passed on, with the reason: a frame that breaks the protocol, or a broken rule."""
+
+    venue: str
+    feed: str
+    at: int
+    reason: str
+    raw: str
+    instrument: str = ""
+
+
 MarketEvent = Trade | Quote | BookUpdate | Bar
 
 

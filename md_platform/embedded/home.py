@@ -43,6 +43,11 @@ class Home:
         """DAGSTER_HOME."""
         return self.path / "dagster"
 
+    @property
+    def stream(self) -> Path:
+        """The live process's spool and what else it keeps."""
+        return self.path / "stream"
+
     def prepare(self) -> None:
         """Make the folders; StorageReadOnly or StorageFull where the disk refuses or is nearly full."""
         with storage_errors(self.path):

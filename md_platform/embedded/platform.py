@@ -17,7 +17,8 @@ from types import FrameType
 import httpx
 import structlog
 
-from md_platform.embedded import dagster_services, postgres, valkey
+from md_platform.domain.instruments import Instrument
+from md_platform.embedded import dagster_services, live_services, postgres, valkey
 from md_platform.embedded.home import Home
 from md_platform.embedded.ports import LOOPBACK, require_free
 from md_platform.embedded.processes import Service
@@ -44,6 +45,7 @@ class Addresses:
     redis_url: str
     dagster_url: str
     sandbox_url: str | None
+    stream_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def _start(
         progress(f"{names}: ready after {time.monotonic() - since:.1f} s")
 
     require_free(settings.dagster_port, "Dagster's webserver", "MDP_DAGSTER_PORT")
+    if settings.stream:
+        require_free(settings.stream_port, "the live process", "MDP_STREAM_PORT")
     if settings.uses_sandbox:
         require_free(settings.sandbox_port, "the sandbox venue", "MDP_SANDBOX_PORT")
 
@@ -123,7 +127,14 @@ def _start(
     webserver = dagster_services.webserver(home, environment, settings.dagster_port)
     start(webserver, dagster_services.daemon(home, environment, webserver.address))
 
-    return Addresses(database_url, redis_url, webserver.address, sandbox_url)
+    streamed = [name for name in settings.instruments if has_feed(name)] if settings.stream else []
+    stream_url = None
+    if streamed:
+        live = live_services.stream(environment, streamed, settings.stream_port)
+        stream_url = live.address
+        start(live, live_services.writer(home, environment))
+
+    return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url)
 
 
 def child_environment(home: Home, settings: Settings, database_url: str, redis_url: str) -> dict[str, str]:
@@ -136,11 +147,18 @@ def child_environment(home: Home, settings: Settings, database_url: str, redis_u
         "MDP_INSTRUMENTS": ",".join(settings.instruments),
         "MDP_DAGSTER_PORT": str(settings.dagster_port),
         "MDP_SANDBOX_PORT": str(settings.sandbox_port),
+        "MDP_STREAM_PORT": str(settings.stream_port),
         "DAGSTER_HOME": str(home.dagster),
         "DAGSTER_EVENT_BATCH_SIZE": "500",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
         **_sandbox_urls(settings.sandbox_port),
     }
+
+
+def has_feed(name: str) -> bool:
+    """Whether the instrument can be streamed."""
+    instrument = Instrument.parse(name)
+    return any(feed.accepts(instrument) for spec in VENUES if spec.id == instrument.venue for feed in spec.feeds)
 
 
 def external_database_url(settings: Settings) -> str | None:
@@ -178,12 +196,15 @@ def require_python() -> None:
 def _sandbox_urls(port: int) -> dict[str, str]:
     """Where the sandbox's venues are when it is not on its usual port; what the environment says comes first."""
     usual = f":{Settings.model_fields['sandbox_port'].default}/"
-    urls = {
-        f"MDP_VENUE_{spec.id.upper().replace('-', '_')}_REST_URL": spec.rest_url.replace(usual, f":{port}/")
+    own = {
+        f"MDP_VENUE_{spec.id.upper().replace('-', '_')}_{kind}_URL": url
         for spec in VENUES
-        if spec.is_simulated and spec.rest_url and usual in spec.rest_url and usual != f":{port}/"
+        if spec.is_simulated
+        for kind, url in (("REST", spec.rest_url), ("WS", spec.feeds[0].urls[0] if spec.feeds else None))
+        if url
     }
-    return {name: url for name, url in urls.items() if name not in os.environ}
+    moved = {name: url.replace(usual, f":{port}/") for name, url in own.items() if usual in url}
+    return {name: url for name, url in moved.items() if usual != f":{port}/" and name not in os.environ}
 
 
 def _sandbox(settings: Settings, environment: dict[str, str]) -> Service:

@@ -5,7 +5,7 @@ Great Expectations is imported by `validate` alone.
 """
 
 from md_platform.quality.contract import Check, Expectation, Severity
-from md_platform.quality.expected import expected_table
+from md_platform.quality.expected import expected_table, owed_by_trades
 from md_platform.quality.gaps import Gap, missing_ranges
 from md_platform.quality.score import PartitionScore, score_partition
 from md_platform.quality.suite import CompiledSuite, Measurement, check_names, load_suite, own_checks
@@ -27,6 +27,7 @@ __all__ = [
     "expected_table",
     "load_suite",
     "missing_ranges",
+    "owed_by_trades",
     "own_checks",
     "score_partition",
     "validate",

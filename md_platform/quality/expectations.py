@@ -1,17 +1,20 @@
-"""One expectation in, its polars form out: how many rows break it, as Great Expectations' pandas engine counts them.
+"""One expectation in, its polars form out: which rows break it, as Great Expectations' pandas engine counts them.
 
-Float columns come with NaN turned into null, which is what pandas makes of both.
+Rows are those of several partitions, told apart by their column PARTITION. Float columns come with NaN turned into
+null, which is what pandas makes of both.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from md_platform.domain.schemas import INSTANT
 from md_platform.errors import InvalidSetting
 from md_platform.quality.contract import Expectation
+from md_platform.quality.partitions import PARTITION
 
 _DTYPES: dict[str, pl.DataType] = {
     "float64": pl.Float64(),
@@ -25,10 +28,10 @@ _DTYPES: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class OnRows:
-    """Counted over rows: of the rows `considered`, `violations` break the expectation.
+    """Flagged row by row: of the rows `considered`, those that are `violations` break the expectation; null is false.
 
-    `surely_kept` is a cheap proof that no row does: where it is true, nothing needs to be counted. Most days of most
-    instruments are clean, and a minimum costs a tenth of a filtered count.
+    `surely_kept` is a cheap proof that no row does, in whichever partition: where it is true, nothing needs to be
+    counted. Most days of most instruments are clean, and a minimum costs a tenth of a filtered count.
     """
 
     columns: tuple[str, ...]
@@ -45,7 +48,15 @@ class OnSchema:
     violations: Callable[[pl.Schema], int]
 
 
-Compiled = OnRows | OnSchema
+@dataclass(frozen=True, slots=True)
+class OnHeight:
+    """Known from how many rows a partition has: by how many it breaks the expectation."""
+
+    columns: tuple[str, ...]
+    violations: Callable[[int], int]
+
+
+Compiled = OnRows | OnSchema | OnHeight
 
 
 def compile_expectation(file: str, expectation: Expectation) -> Compiled:
@@ -91,16 +102,20 @@ def _of_type(*, column: str, type_: str) -> OnSchema:
     return OnSchema((column,), lambda schema: int(schema[column] != _DTYPES[type_]))
 
 
-def _row_count_between(*, min_value: int | None = None, max_value: int | None = None) -> OnRows:
+def _row_count_between(*, min_value: int | None = None, max_value: int | None = None) -> OnHeight:
     least, most = _bounds(min_value, max_value)
-    rows = pl.len().cast(pl.Int64)
-    below = pl.lit(0) if least is None else (pl.lit(least) - rows).clip(lower_bound=0)
-    above = pl.lit(0) if most is None else (rows - pl.lit(most)).clip(lower_bound=0)
-    return OnRows((), (below + above).cast(pl.Int64), pl.len())
+
+    def violations(rows: int) -> int:
+        below = 0 if least is None else least - rows
+        above = 0 if most is None else rows - most
+        return int(max(below, above, 0))
+
+    return OnHeight((), violations)
 
 
 def _not_null(*, column: str) -> OnRows:
-    return OnRows((column,), pl.col(column).null_count(), pl.len(), lambda rows: not rows[column].null_count())
+    value = pl.col(column)
+    return OnRows((column,), value.is_null(), _every(value), lambda rows: not rows[column].null_count())
 
 
 def _between(
@@ -145,7 +160,8 @@ def _in_set(*, column: str, value_set: Sequence[Any]) -> OnRows:
     values = list(value_set)
 
     def surely_kept(rows: pl.DataFrame) -> bool:
-        return len(values) == 1 and bool((rows[column] == values[0]).all())
+        kept = rows[column] == values[0] if len(values) == 1 else rows[column].is_in(values)
+        return bool(kept.all())
 
     return _on_column(column, ~pl.col(column).is_in(values), surely_kept)
 
@@ -155,17 +171,19 @@ def _not_in_set(*, column: str, value_set: Sequence[Any]) -> OnRows:
 
 
 def _unique(*, column: str) -> OnRows:
-    return _on_column(column, pl.col(column).drop_nulls().is_duplicated(), lambda rows: _distinct(rows[column]))
+    repeated = pl.col(column).is_not_null() & pl.struct(PARTITION, column).is_duplicated()
+    return _on_column(column, repeated, lambda rows: _distinct(rows[column]))
 
 
 def _increasing(*, column: str, strictly: bool = False) -> OnRows:
-    value = pl.col(column).drop_nulls()
+    value = pl.col(column)
+    before = value.forward_fill().shift().over(PARTITION)
 
     def surely_kept(rows: pl.DataFrame) -> bool:
         values = rows[column]
         return not values.null_count() and values.is_sorted() and (not strictly or _distinct(values))
 
-    return _on_column(column, value <= value.shift() if strictly else value < value.shift(), surely_kept)
+    return _on_column(column, value <= before if strictly else value < before, surely_kept)
 
 
 def _distinct(values: pl.Series) -> bool:
@@ -173,7 +191,7 @@ def _distinct(values: pl.Series) -> bool:
 
 
 def _on_column(column: str, broken: pl.Expr, surely_kept: Callable[[pl.DataFrame], bool] = lambda _: False) -> OnRows:
-    return OnRows((column,), broken.sum(), pl.col(column).count(), surely_kept)
+    return OnRows((column,), broken, pl.col(column).is_not_null(), surely_kept)
 
 
 def _pair_greater(
@@ -195,19 +213,23 @@ def _pair_greater(
             return False
         return bool((first >= second if or_equal else first > second).all())
 
-    return OnRows((column_A, column_B), broken.sum(), considered.sum(), surely_kept)
+    return OnRows((column_A, column_B), broken, considered, surely_kept)
 
 
 def _compound_unique(*, column_list: Sequence[str], ignore_row_if: str = "all_values_are_missing") -> OnRows:
     names = tuple(column_list)
     columns = tuple(pl.col(name) for name in names)
     considered = _considered(columns, _COMPOUND_IGNORES, ignore_row_if)
-    repeated = considered & pl.struct(columns).is_duplicated()
+    repeated = considered & pl.struct(PARTITION, *columns).is_duplicated()
 
     def surely_kept(rows: pl.DataFrame) -> bool:
-        return any(_distinct(rows[name]) for name in reversed(names))
+        last = rows[names[-1]]
+        if last.is_sorted() and _distinct(last):
+            return True
+        hashes = np.sort(rows[list(names)].hash_rows().to_numpy())
+        return bool((hashes[1:] != hashes[:-1]).all())  # for equal rows have equal hashes
 
-    return OnRows(names, repeated.sum(), considered.sum(), surely_kept)
+    return OnRows(names, repeated, considered, surely_kept)
 
 
 _PAIR_IGNORES = {"both_values_are_missing": "all", "either_value_is_missing": "any", "neither": "none"}
@@ -223,7 +245,12 @@ def _considered(columns: tuple[pl.Expr, ...], meanings: dict[str, str], ignore_r
         case "any":
             return pl.all_horizontal(column.is_not_null() for column in columns)
         case _:
-            return columns[0].is_not_null() | True
+            return _every(columns[0])
+
+
+def _every(column: pl.Expr) -> pl.Expr:
+    """True for each row; a literal would be as long as no table."""
+    return column.is_not_null() | True
 
 
 _COMPILERS: dict[str, Callable[..., Compiled]] = {

@@ -1,11 +1,14 @@
 """Open times that are there and open times that ought to be in, the ranges that are missing out."""
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from md_platform.domain.intervals import Timeframe
+from md_platform.quality.expected import is_filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,12 @@ def missing_ranges(open_times: pl.Series, expected: pl.Series, timeframe: Timefr
 
     A range ends where the calendar closes: what is missing on both sides of a lunch break or a night is two ranges.
     """
-    gaps: list[Gap] = []
-    for moment in expected.filter(~expected.is_in(open_times.implode())).to_list():
-        end = timeframe.close_time(moment)
-        if gaps and gaps[-1].end == moment:
-            gaps[-1] = Gap(gaps[-1].start, end, gaps[-1].bars + 1)
-        else:
-            gaps.append(Gap(moment, end, 1))
-    return gaps
+    missing = expected.filter(pl.Series(~is_filled(expected.to_numpy(), open_times.to_numpy())))
+    if missing.is_empty():
+        return []
+    ends = missing.dt.offset_by(timeframe.polars_every)
+    begins = np.flatnonzero(missing.to_numpy()[1:] != ends.to_numpy()[:-1]) + 1
+    return [
+        Gap(missing[first], ends[after - 1], after - first)
+        for first, after in itertools.pairwise([0, *begins.tolist(), missing.len()])
+    ]

@@ -1,6 +1,6 @@
-"""A suite and a partition's rows in, how often each expectation is broken out, in one pass and without GX."""
+"""A suite and partitions' rows in, how often each expectation is broken in each out, in one pass and without GX."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +10,12 @@ import polars as pl
 from md_platform.errors import InvalidSetting
 from md_platform.quality.contract import SUITES, Check, Expectation, Severity, Suite, Table, parse_suite, suite_text
 from md_platform.quality.derived import DERIVED, derive
-from md_platform.quality.expectations import Compiled, OnRows, OnSchema, compile_expectation
+from md_platform.quality.expectations import Compiled, OnHeight, OnRows, OnSchema, compile_expectation
 from md_platform.quality.expected import GRIDS, with_presence
+from md_platform.quality.partitions import PARTITION, Partitions
+
+Counts = dict[str, list[int]]
+"""Rows of each partition, by expectation id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,15 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the expectations on tables of one schema are measured: known from it, counted, or impossible to ask."""
+    """How the expectations on tables of one schema are measured: known from it or from a height, or counted."""
 
     known: dict[str, int]
-    counted: tuple[tuple[str, OnRows], ...]
-    unmeasurable: tuple[str, ...]
+    by_height: dict[str, Callable[[int], int]]
+    counted: dict[str, OnRows]
 
 
 class CompiledSuite:
-    """A suite compiled once: `measure` a partition, `tables` shows what is measured."""
+    """A suite compiled once: `measure_all` partitions or `measure` one, `tables` shows what is measured."""
 
     def __init__(self, suite: Suite) -> None:
         file = suite.file.name
@@ -55,6 +59,7 @@ class CompiledSuite:
         self.suite = suite
         self._compiled: dict[str, Compiled] = {e.id: compile_expectation(file, e) for e in suite.expectations}
         self._by_id: dict[str, Expectation] = {e.id: e for e in suite.expectations}
+        self._mostly = {e.id: e.mostly for e in suite.expectations if e.mostly < 1}
         used = {name for e in suite.expectations if e.table == "rows" for name in self._compiled[e.id].columns}
         self._derived = tuple(name for name in DERIVED[suite.name] if name in used)
         self._used = frozenset(used)
@@ -71,94 +76,125 @@ class CompiledSuite:
 
         Great Expectations' own engines agree with `measure` on these tables.
         """
-        return {"stored": frame, "rows": self._rows(frame), "expected": with_presence(expected, self._filled(frame))}
+        tables = self._tables(Partitions.of([frame]), Partitions.of([expected]))
+        return {name: parts.rows for name, parts in tables.items()}
 
-    def _rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def _tables(self, stored: Partitions | None, expected: Partitions) -> dict[Table, Partitions]:
+        tables: dict[Table, Partitions] = {"expected": with_presence(expected, stored, GRIDS[self.suite.name])}
+        if stored is not None:
+            tables |= {"stored": stored, "rows": self._with_derived(stored)}
+        return tables
+
+    def _with_derived(self, stored: Partitions) -> Partitions:
+        frame = stored.rows
         floats = [name for name, dtype in frame.schema.items() if name in self._used and dtype.is_float()]
         if any(_has_nan(frame[name]) for name in floats):
             frame = frame.with_columns(pl.col(floats).fill_nan(None))
         derived = []
         for name in self._derived:
             try:
-                derived.append(derive(self.suite.name, name, frame))
-            except (pl.exceptions.PolarsError, TypeError, ValueError):
+                derived.append(derive(self.suite.name, name, stored))
+            except (pl.exceptions.PolarsError, TypeError):
                 continue  # a column it needs is absent or of another type: its expectations count as broken
-        return frame.hstack(derived) if derived else frame
-
-    def _filled(self, frame: pl.DataFrame) -> pl.Series | None:
-        try:
-            return GRIDS[self.suite.name].slots(frame)
-        except pl.exceptions.PolarsError:
-            return None
+        return Partitions(frame.hstack(derived), stored.heights)
 
     def measure(self, frame: pl.DataFrame | None, expected: pl.DataFrame) -> Measurement:
-        """Count the violations of every expectation in one partition.
+        """Count the violations of every expectation in one partition: `measure_all` of it alone."""
+        return self.measure_all([frame], [expected])[0]
 
-        `frame` has the dataset's columns in stored order, or is None where there is no file; `expected` is the
-        `expected_table` of the partition. An expectation whose columns are absent, or of a type that it cannot be
-        asked of, is broken by every row, and by at least one.
+    def measure_all(self, frames: Sequence[pl.DataFrame | None], expected: Sequence[pl.DataFrame]) -> list[Measurement]:
+        """Count the violations of every expectation in each partition, in the order given.
+
+        A frame has the dataset's columns in stored order, or is None where there is no file; `expected` has the
+        `expected_table` of each partition. An expectation whose columns are absent, or of a type that it cannot be
+        asked of, is broken by every row, and by at least one. All frames are in memory at once, and once more in part.
         """
-        presence = with_presence(expected, None if frame is None else self._filled(frame))
-        violations = dict.fromkeys(self._by_id, 0)
-        considered: dict[str, int] = {}
-        self._count("expected", presence, violations, considered)
-        if frame is not None:
-            self._count("stored", frame, violations, considered)
-            self._count("rows", self._rows(frame), violations, considered)
+        alike: dict[Hashable, list[int]] = {}
+        for n, frame in enumerate(frames):
+            alike.setdefault(None if frame is None else (*frame.columns, *frame.dtypes), []).append(n)
+        measured: dict[int, Measurement] = {}
+        for members in alike.values():
+            there = [frame for n in members if (frame := frames[n]) is not None]
+            wanted = Partitions.of([expected[n] for n in members])
+            measured.update(zip(members, self._measured(Partitions.of(there) if there else None, wanted), strict=True))
+        return [measured[n] for n in range(len(frames))]
+
+    def _measured(self, stored: Partitions | None, expected: Partitions) -> list[Measurement]:
+        partitions = expected.heights.size
+        violations: Counts = {id_: [0] * partitions for id_ in self._by_id}
+        considered: Counts = {}
+        tables = self._tables(stored, expected)
+        for table, parts in tables.items():
+            self._count(table, parts, violations, considered)
+        rows = [0] * partitions if stored is None else stored.heights.tolist()
+        missing = tables["expected"].count(tables["expected"].rows["present"].is_null())
+        return [
+            self._measurement(rows[n], int(expected.heights[n]), missing[n], _of(violations, n), _of(considered, n))
+            for n in range(partitions)
+        ]
+
+    def _measurement(
+        self, rows: int, expected: int, missing: int, violations: dict[str, int], considered: dict[str, int]
+    ) -> Measurement:
         held: dict[str, float] = {}
         broken: dict[str, Severity] = {}
         for id_, count in violations.items():
-            expectation = self._by_id[id_]
-            if expectation.mostly < 1:
-                rows = considered.get(id_, 0)
-                held[id_] = (rows - count) / rows if rows else float(not count)  # 1.0 where nothing was to be counted
-                kept = held[id_] >= expectation.mostly
-            else:
-                kept = not count
+            kept = not count
+            if id_ in self._mostly:
+                asked = considered.get(id_, 0)
+                held[id_] = (asked - count) / asked if asked else float(not count)  # 1.0 where nothing was counted
+                kept = held[id_] >= self._mostly[id_]
             if not kept:
-                broken[id_] = expectation.severity
-        rows = 0 if frame is None else frame.height
-        missing = presence["present"].null_count()
-        return Measurement(rows, presence.height, missing, violations, held, broken, self._about_expected)
+                broken[id_] = self._by_id[id_].severity
+        return Measurement(rows, expected, missing, violations, held, broken, self._about_expected)
 
-    def _count(self, table: Table, frame: pl.DataFrame, violations: dict[str, int], considered: dict[str, int]) -> None:
-        schema = frame.schema
+    def _count(self, table: Table, parts: Partitions, violations: Counts, considered: Counts) -> None:
+        schema = parts.rows.schema
         key = (table, *schema.items())
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._planned(table, schema)
-        violations.update(plan.known)
-        for id_ in plan.unmeasurable:
-            violations[id_] = max(frame.height, 1)
-        doubtful = [(id_, compiled) for id_, compiled in plan.counted if not compiled.surely_kept(frame)]
+        heights: list[int] = parts.heights.tolist()
+        violations.update({id_: [count] * len(heights) for id_, count in plan.known.items()})
+        violations.update({id_: [of(height) for height in heights] for id_, of in plan.by_height.items()})
+        doubtful = [(id_, compiled) for id_, compiled in plan.counted.items() if not compiled.surely_kept(parts.rows)]
         if doubtful:
-            counts = [
+            flagged = (
                 expression.alias(f"{kind}{id_}")
                 for id_, compiled in doubtful
                 for kind, expression in (("v", compiled.violations), ("c", compiled.considered))
-            ]
-            counted = frame.select(counts).row(0, named=True)
+            )
+            flags = parts.numbered().lazy().select(flagged).collect()  # lazy, to leave the other columns untouched
             for id_, _ in doubtful:
-                violations[id_], considered[id_] = counted[f"v{id_}"], counted[f"c{id_}"]
+                violations[id_], considered[id_] = parts.count(flags[f"v{id_}"]), parts.count(flags[f"c{id_}"])
 
     def _planned(self, table: Table, schema: pl.Schema) -> _Plan:
-        empty = schema.to_frame()
-        known: dict[str, int] = {}
-        counted: list[tuple[str, OnRows]] = []
-        unmeasurable: list[str] = []
+        empty = schema.to_frame().with_columns(pl.lit(0).alias(PARTITION))
+        plan = _Plan({}, {}, {})
         for expectation in self.expectations:
             if expectation.table != table:
                 continue
             id_, compiled = expectation.id, self._compiled[expectation.id]
             if not set(compiled.columns) <= set(schema):
-                unmeasurable.append(id_)
+                plan.by_height[id_] = _every_row
             elif isinstance(compiled, OnSchema):
-                known[id_] = compiled.violations(schema)
+                plan.known[id_] = compiled.violations(schema)
+            elif isinstance(compiled, OnHeight):
+                plan.by_height[id_] = compiled.violations
             elif _can_count(empty, compiled):
-                counted.append((id_, compiled))
+                plan.counted[id_] = compiled
             else:
-                unmeasurable.append(id_)
-        return _Plan(known, tuple(counted), tuple(unmeasurable))
+                plan.by_height[id_] = _every_row
+        return plan
+
+
+def _of(counts: Counts, partition: int) -> dict[str, int]:
+    return {id_: rows[partition] for id_, rows in counts.items()}
+
+
+def _every_row(height: int) -> int:
+    """Violations of what cannot be asked of a partition's columns."""
+    return max(height, 1)
 
 
 def _can_count(empty: pl.DataFrame, compiled: OnRows) -> bool:

@@ -19,7 +19,7 @@ import stamina
 
 from md_platform.domain.intervals import UTC
 from md_platform.errors import MalformedPayload, RateLimited, SourceError, SourceRejected, SourceUnavailable
-from md_platform.venues.spec import Page, ParsePage, Query, RateLimit, Request, RestHistory, VenueSpec
+from md_platform.venues.spec import Page, ParsePage, Query, RateLimit, Request, VenueSpec, error_of_status
 
 T = TypeVar("T")
 USER_AGENT = "md-platform/0.1"
@@ -139,10 +139,9 @@ class Fetcher:
         limiter: RateLimiter | None = None,
     ) -> None:
         url = rest_url or spec.rest_url
-        if spec.history is None or url is None:
-            raise SourceRejected(f"{spec.id} serves no history over the network: import its data from files")
+        if url is None:
+            raise SourceRejected(f"{spec.id} serves nothing over the network: import its data from files")
         self.spec = spec
-        self.history: RestHistory = spec.history
         self.clock = clock
         self._url = url.rstrip("/")
         self._retry = retry or RetryPolicy()
@@ -174,10 +173,16 @@ class Fetcher:
             meter.bytes += answer.num_bytes_downloaded
             self._observe(answer)
             if not answer.is_success:
-                raise self.history.parse_error(answer.status_code, dict(answer.headers), answer.content)
+                raise self._error(answer)
             return parse(answer.content)
 
         return self._retry.run(attempt)
+
+    def _error(self, answer: httpx.Response) -> SourceError:
+        headers = dict(answer.headers)
+        if self.spec.history is not None:
+            return self.spec.history.parse_error(answer.status_code, headers, answer.content)
+        return error_of_status(self.spec.id, answer.status_code, headers, answer.text[:200])
 
     def _observe(self, answer: httpx.Response) -> None:
         header = self.spec.rate_limit.used_header

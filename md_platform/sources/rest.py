@@ -11,7 +11,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument, SymbolMap
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import RAW_BARS, RAW_TRADES, Dataset
-from md_platform.errors import NotServed
+from md_platform.errors import NotServed, SourceRejected
 from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.sources.spool import PageSpool
 from md_platform.venues.spec import Page, Query
@@ -41,14 +41,18 @@ class RestSource:
     """A venue over `fetcher`; trades are spooled by day under `cache` until a whole answer stands."""
 
     def __init__(self, fetcher: Fetcher, name: str, cache: Path) -> None:
+        history = fetcher.spec.history
+        if history is None:
+            raise SourceRejected(f"{fetcher.spec.id} serves nothing over the network: import its data from files")
         self.name = name
+        self._history = history
         self._fetcher = fetcher
         self._cache = cache
         self._symbols: SymbolMap | None = None
 
     def instruments(self, meter: Meter) -> list[Instrument]:
         """Every instrument of the venue, in its own order."""
-        history, venue = self._fetcher.history, self._fetcher.spec.id
+        history, venue = self._history, self._fetcher.spec.id
         request = history.instruments_request()
         return self._fetcher.get(request, lambda payload: history.parse_instruments(payload, venue), meter)
 
@@ -60,7 +64,7 @@ class RestSource:
             return pl.DataFrame(schema=RAW_BARS.schema)
         interval = until
         query = self._query(instrument, interval, timeframe, meter)
-        history = self._fetcher.history
+        history = self._history
         request = history.bars_request(query.instrument, timeframe, interval)
         pages = self._fetcher.pages(request, history.parse_bars, query, meter)
         return joined((page.frame for page in pages), RAW_BARS, interval)
@@ -79,7 +83,7 @@ class RestSource:
         return spooled_days(root, interval, self._fetcher.clock(), day_pages)
 
     def _trade_pages(self, query: Query, after: Page | None, meter: Meter) -> Iterator[Page]:
-        history = self._fetcher.history
+        history = self._history
         first = after.following if after else None
         request = first or history.trades_request(query.instrument, query.interval)
         return self._fetcher.pages(request, history.parse_trades, query, meter)

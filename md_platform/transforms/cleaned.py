@@ -4,6 +4,7 @@ Nothing is filled here: a minute without a bar stays without one.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import polars as pl
 
@@ -56,6 +57,13 @@ def clean_trades(raw: pl.DataFrame) -> Cleaned:
     numeric_id = pl.col("trade_id").cast(pl.Int64, strict=False)
     winner = pl.col("trade_id").is_first_distinct()
     return _split(raw.with_columns(rule=rule), winner, order=[pl.col("ts_event"), numeric_id, pl.col("trade_id")])
+
+
+def has_consecutive_ids(trades: pl.DataFrame) -> bool:
+    """Whether the ids of cleaned trades are whole numbers without a gap: then none of the day is missing."""
+    ids = trades["trade_id"].cast(pl.Int64, strict=False)
+    first, last = cast("tuple[int | None, int | None]", (ids.min(), ids.max()))
+    return first is not None and last is not None and not ids.null_count() and last - first + 1 == ids.len()
 
 
 def _split(judged: pl.DataFrame, winner: pl.Expr, order: list[pl.Expr]) -> Cleaned:

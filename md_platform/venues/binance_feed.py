@@ -1,5 +1,6 @@
 """Binance live: combined streams of spot, USD-M and COIN-M futures. Frames in, events out.
 
+Trades are aggregated trades, as in history: fills of one taker order at one price are one trade of `trade_count` fills.
 Spot quotes carry no time of the venue. Sizes of COIN-M are contracts, as the venue counts them. Sandbox: `sandbox`.
 """
 
@@ -29,7 +30,7 @@ from md_platform.domain.intervals import Timeframe
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
 from md_platform.venues.spec import RateLimit, Request
 
-_STREAMS: dict[Channel, str] = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
+_STREAMS: dict[Channel, str] = {"trades": "aggTrade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
 _CHANNELS: dict[str, Channel] = {"trade": "trades", "aggTrade": "trades", "bookTicker": "quotes", "kline": "bars"}
 _NAMES_PER_MESSAGE = 100
 _MS = 1_000_000
@@ -132,9 +133,12 @@ class BinanceSession:
                 continue
             kind = data.e
             try:
-                if kind == "trade":
+                if kind == "aggTrade" and type(data.a) is int:
                     side: Side = "sell" if data.m else "buy"  # m: the resting order bought
-                    out.append(Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side))
+                    fills = data.l - data.f + 1
+                    out.append(
+                        Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, fills)
+                    )
                 elif kind in _PARSERS:
                     out.append(_PARSERS[kind](data, instrument, received_ns))
                 else:
@@ -156,11 +160,9 @@ class BinanceSession:
         return [Subscribed(channel, symbols) for channel, symbols in confirmed.items()]
 
 
-def _aggregated(data: _Data, instrument: str, received_ns: int) -> Trade:
-    if not isinstance(data.a, int):
-        raise TypeError(f"id of an aggregated trade must be a number, was {data.a!r}")
+def _single(data: _Data, instrument: str, received_ns: int) -> Trade:
     side: Side = "sell" if data.m else "buy"
-    return Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, data.l - data.f + 1)
+    return Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side)
 
 
 def _quote(data: _Data, instrument: str, received_ns: int) -> Quote:
@@ -213,7 +215,7 @@ def _bar(data: _Data, instrument: str, received_ns: int) -> Bar:
 
 
 _PARSERS: dict[str, Callable[[_Data, str, int], Event]] = {
-    "aggTrade": _aggregated,
+    "trade": _single,
     "bookTicker": _quote,
     "": _quote,
     "depthUpdate": _depth,
@@ -260,6 +262,7 @@ SPOT = Feed(
     urls=("wss://stream.binance.com:9443/stream", "wss://data-stream.binance.vision/stream"),
     channels=frozenset(_STREAMS),
     session=BinanceSession,
+    numbers_trades=True,
     book=BookRules(follows=spot_follows),
     snapshot_request=_snapshot_request("/api/v3/depth", 50),
     parse_snapshot=_parse_snapshot,

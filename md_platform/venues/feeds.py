@@ -53,6 +53,7 @@ class Feed:
     book                 how its books are kept right
     snapshot_request, parse_snapshot   the REST request for a whole book, where the feed sends changes only, and its
                          answer: payload, instrument and received_ns in; ValueError where it is no book
+    numbers_trades       whether an instrument's trade ids are consecutive, so that a jump is a hole
     rest_url             where books and tokens are asked, None: the venue's own
     token_request, token_url   where a connection needs a token: the REST request, and the address from its answer
     max_streams          subscriptions that one connection may carry
@@ -72,6 +73,7 @@ class Feed:
     snapshot_request: Callable[[Instrument], Request] | None = None
     parse_snapshot: Callable[[bytes, Instrument, int], BookUpdate] | None = None
     rest_url: str | None = None
+    numbers_trades: bool = False
     address: Callable[[str, Sequence[Subscription]], str] = lambda url, _: url
     token_request: Request | None = None
     token_url: Callable[[bytes], str] | None = None

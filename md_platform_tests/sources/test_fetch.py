@@ -197,7 +197,7 @@ def test_an_address_that_is_none_is_refused(url, impatient):
 
 
 def test_a_venue_without_a_network_is_refused():
-    with pytest.raises(SourceRejected, match="file serves no history over the network"):
+    with pytest.raises(SourceRejected, match="file serves nothing over the network"):
         Fetcher(venue_named("file"))
 
 

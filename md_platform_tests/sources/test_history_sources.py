@@ -182,7 +182,7 @@ def test_instruments_that_no_id_can_name_are_left_out(serve, tmp_path, impatient
 def test_a_venue_that_nobody_knows_is_an_error(tmp_path, impatient):
     with pytest.raises(UnknownVenue, match="was 'mtgox'; nor does ccxt know it"):
         sources(tmp_path, impatient, {}).instruments("mtgox")
-    with pytest.raises(SourceRejected, match="file serves no history"):
+    with pytest.raises(SourceRejected, match="file serves nothing over the network"):
         sources(tmp_path, impatient, {}).bars(Instrument("file", "A", "B", "AB"), DAY)
 
 

@@ -1,0 +1,166 @@
+"""The write-ahead spool: messages in, on disk before anyone else sees them; read in order by the database writer.
+
+One SQLite file in WAL mode, synced at every append. Rows that are stored stay for a while, so that a process that
+starts again finds the last minutes here whatever the database does.
+"""
+
+import bisect
+import itertools
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from md_platform.errors import StorageError, StorageFull
+
+Kind = Literal["trades", "quotes", "book"]
+"""What a message holds, in the order in which it is dear: trades stands for bars and notices as well."""
+
+SHED_FIRST: tuple[Kind, ...] = ("book", "quotes")
+"""What is given up when the disk is nearly full, the first of them first. Trades never are."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spool (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    payload BLOB NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One batch of one channel, as it is published."""
+
+    kind: Kind
+    channel: str
+    events: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A message and its place in the spool."""
+
+    id: int
+    at_ns: int
+    message: Message
+
+
+class Spool:
+    """The spool at `path`. One process appends; another reads and forgets. Not for several threads at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _errors(path):
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA journal_size_limit=67108864")
+            self._connection.executescript(_SCHEMA)
+            self._connection.execute(
+                "INSERT INTO spool (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM spool)", (str(uuid.uuid4()),)
+            )
+            self.id = uuid.UUID(self._connection.execute("SELECT id FROM spool").fetchone()[0])
+        self.path = path
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def append(self, messages: Sequence[Message]) -> int:
+        """Write `messages` at once, synced; the id of the last. StorageFull where the disk refuses: then none is in."""
+        at_ns = time.time_ns()
+        rows = [(at_ns, m.kind, m.channel, m.events, m.payload) for m in messages]
+        with _errors(self.path), self._transaction():
+            self._connection.executemany(
+                "INSERT INTO messages (at_ns, kind, channel, events, payload) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            return int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+    def read(self, after: int, events: int = 20_000) -> list[Spooled]:
+        """Messages after id `after` in order, of at most `events` events (and at least one message)."""
+        found: list[Spooled] = []
+        total = 0
+        with _errors(self.path):
+            rows = self._connection.execute(
+                "SELECT id, at_ns, kind, channel, events, payload FROM messages WHERE id > ? ORDER BY id", (after,)
+            )
+            for id_, at_ns, kind, channel, count, payload in rows:
+                if found and total + count > events:
+                    break
+                total += count
+                found.append(Spooled(id_, at_ns, Message(kind, channel, count, payload)))
+        return found
+
+    def since(self, at_ns: int) -> Iterator[Spooled]:
+        """Messages written since `at_ns`, in order, stored ones among them."""
+        with _errors(self.path):
+            for id_, at, kind, channel, count, payload in self._connection.execute(
+                "SELECT id, at_ns, kind, channel, events, payload FROM messages WHERE at_ns >= ? ORDER BY id", (at_ns,)
+            ):
+                yield Spooled(id_, at, Message(kind, channel, count, payload))
+
+    def forget(self, upto: int, before_ns: int) -> int:
+        """Delete messages that are stored (id at most `upto`) and older than `before_ns`; how many."""
+        with _errors(self.path):
+            return self._connection.execute(
+                "DELETE FROM messages WHERE id <= ? AND at_ns < ?", (upto, before_ns)
+            ).rowcount
+
+    def shed(self, after: int, events: int) -> tuple[Kind, int] | None:
+        """Give up at least `events` of the oldest least dear events that are not stored; which, and how many were.
+
+        None where only trades are left.
+        """
+        for kind in SHED_FIRST:
+            with _errors(self.path), self._transaction():
+                rows = self._connection.execute(
+                    "SELECT id, events FROM messages WHERE kind = ? AND id > ? ORDER BY id LIMIT 10000", (kind, after)
+                ).fetchall()
+                sums = list(itertools.accumulate(count for _, count in rows))
+                if sums:
+                    last = min(bisect.bisect_left(sums, events), len(sums) - 1)
+                    self._connection.execute(
+                        "DELETE FROM messages WHERE kind = ? AND id > ? AND id <= ?", (kind, after, rows[last][0])
+                    )
+                    return kind, sums[last]
+        return None
+
+    def depth(self, after: int) -> tuple[int, int]:
+        """Messages and events after id `after`."""
+        with _errors(self.path):
+            found = self._connection.execute(
+                "SELECT count(*), coalesce(sum(events), 0) FROM messages WHERE id > ?", (after,)
+            ).fetchone()
+        return int(found[0]), int(found[1])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+            raise StorageFull(f"no space left for the spool {path}: free some disk") from error
+        raise StorageError(f"spool {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"spool {path} is damaged ({error}): move it aside, what it held is lost") from error

@@ -1,0 +1,1 @@
+"""The live process: exchange feeds in; Redis, PostgreSQL and every consumer out. Independent of Dagster."""

@@ -1,0 +1,96 @@
+"""What the live process says of itself: /healthz, /readyz and /metrics (Prometheus text) on loopback."""
+
+import time
+from collections.abc import Iterable, Sequence
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streaming.connection import Connection
+from streaming.outbox import Outbox
+from streaming.pipeline import Pipeline
+from streaming.redis_sink import RedisSink
+from streaming.repair import Repair
+
+
+class Health(Collector):
+    """Reads the parts of the process when asked; they do nothing for it."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        connections: Sequence[Connection],
+        outbox: Outbox,
+        repair: Repair,
+        redis: RedisSink | None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._connections = connections
+        self._outbox = outbox
+        self._repair = repair
+        self._redis = redis
+        self._began = time.monotonic()
+
+    def problems(self) -> list[str]:
+        """What keeps the process from being ready."""
+        away = [f"{connection.name} is not connected" for connection in self._connections if not connection.is_up]
+        if self._redis is not None and not self._redis.is_up:
+            away.append("redis is away")
+        if self._outbox.is_full:
+            away.append("the spool takes nothing")
+        return away
+
+    def collect(self) -> Iterable[Metric]:
+        """Metrics as they stand."""
+        counts = self._pipeline.counts
+        received = CounterMetricFamily("md_stream_events", "Events received", labels=["connection"])
+        for name, count in counts.received.items():
+            received.add_metric([name], count)
+        kinds = CounterMetricFamily("md_stream_notices", "Notices, rejects and odd frames", labels=["kind"])
+        for kind, count in counts.kinds.items():
+            kinds.add_metric([kind], count)
+        up = GaugeMetricFamily("md_stream_connection_up", "Whether a connection serves", labels=["connection"])
+        reconnects = CounterMetricFamily("md_stream_reconnects", "Links lost", labels=["connection"])
+        for connection in self._connections:
+            up.add_metric([connection.name], float(connection.is_up))
+            reconnects.add_metric([connection.name], connection.reconnects)
+        skew = GaugeMetricFamily("md_stream_skew_seconds", "Our clock less the venue's, and delay", labels=["venue"])
+        for venue, skew_ns in self._pipeline.skew_ns.items():
+            skew.add_metric([venue], skew_ns / 1e9)
+        dropped = CounterMetricFamily("md_stream_dropped", "Events given up for want of room", labels=["kind"])
+        for dropped_kind, count in self._outbox.dropped.items():
+            dropped.add_metric([dropped_kind], count)
+        yield from (received, kinds, up, reconnects, skew, dropped)
+        yield CounterMetricFamily("md_stream_duplicates", "Events that came before", value=counts.duplicates)
+        yield CounterMetricFamily("md_stream_spooled", "Events on disk", value=self._outbox.spooled)
+        yield CounterMetricFamily(
+            "md_stream_holes_left_open", "Holes history did not fill", value=self._repair.left_open
+        )
+        yield GaugeMetricFamily("md_stream_uptime_seconds", "Age", value=time.monotonic() - self._began)
+        if self._redis is not None:
+            yield CounterMetricFamily("md_stream_published", "Events sent to Redis", value=self._redis.published)
+
+
+async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppRunner:
+    """Serve until the runner's `cleanup`."""
+    registry = CollectorRegistry()
+    registry.register(health)
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_: web.Request) -> web.Response:
+        problems = health.problems()
+        return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), content_type="text/plain")
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner

@@ -1,0 +1,110 @@
+"""Published events in; on disk, then on Redis out, a batch every few milliseconds.
+
+Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped (counted, and said once
+a second on `md:events`), trades, bars and notices never: the feeds are paused instead.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from md_platform.domain.events import Book, Quote
+from md_platform.domain.wire import Published, channel_of, encode
+from md_platform.errors import StorageError, StorageFull
+from md_platform.storage.spool import SHED_FIRST, Kind, Message, Spool
+
+log = structlog.get_logger(__name__)
+
+FLUSH_EVERY_S = 0.005
+WAITING_AT_MOST = 200_000
+_RETRY_S = 1.0
+_SHED_AT_ONCE = 50_000
+_KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
+
+Publish = Callable[[Sequence[Message], int], None]
+"""Takes messages and the spool id of the last of them; must not block."""
+
+
+class Outbox:
+    """Everything that leaves the process goes through here, in order."""
+
+    def __init__(self, spool: Spool, publish: Publish) -> None:
+        self._spool = spool
+        self._publish = publish
+        self._waiting: list[Published] = []
+        self._wake = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self.dropped: Counter[Kind] = Counter()
+        self.last_id = 0
+        self.spooled = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether feeds must wait: the disk takes nothing, and what is dear fills the memory allowed."""
+        return len(self._waiting) >= WAITING_AT_MOST
+
+    def put(self, events: Sequence[Published]) -> None:
+        """Queue `events`; they are on disk some milliseconds later."""
+        self._waiting += events
+        if len(self._waiting) >= WAITING_AT_MOST:
+            self._drop()
+        self._wake.set()
+
+    def _drop(self) -> None:
+        for kind in SHED_FIRST:
+            kept = [event for event in self._waiting if _KIND.get(type(event), "trades") != kind]
+            self.dropped[kind] += len(self._waiting) - len(kept)
+            self._waiting = kept
+            if len(kept) < WAITING_AT_MOST // 2:
+                return
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(FLUSH_EVERY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""
+        self._wake.clear()
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        messages = _messages(waiting)
+        try:
+            last = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, messages)
+        except StorageError as error:
+            self._waiting = waiting + self._waiting
+            log.warning("spool refused", reason=str(error), waiting=len(self._waiting))
+            if isinstance(error, StorageFull):
+                await self.shed()
+            await asyncio.sleep(_RETRY_S)
+            self._wake.set()
+            return
+        self.last_id = last
+        self.spooled += len(waiting)
+        self._publish(messages, last)
+
+    async def shed(self) -> tuple[Kind, int] | None:
+        """Give up the oldest of what is least dear on disk; which and how many events, None where only trades are."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.shed, 0, _SHED_AT_ONCE)
+
+
+def _messages(events: Sequence[Published]) -> list[Message]:
+    """One message a channel, channels in order of their first event."""
+    batches: dict[tuple[type, str, str], list[Published]] = {}
+    for event in events:
+        key = type(event), getattr(event, "instrument", ""), getattr(event, "timeframe", "")
+        batch = batches.get(key)
+        if batch is None:
+            batches[key] = [event]
+        else:
+            batch.append(event)
+    return [
+        Message(_KIND.get(kind, "trades"), channel_of(batch[0]), len(batch), encode(batch))
+        for (kind, _, _), batch in batches.items()
+    ]

@@ -1,0 +1,128 @@
+"""Holes in: the trades or bars that history has of them out, asked from the venue until they fill the hole.
+
+A hole that history does not fill stays in `venue_events` as a gap without a repair; the batch chain settles that day.
+"""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+
+import polars as pl
+import structlog
+
+from md_platform.domain.events import Bar, Trade
+from md_platform.domain.instruments import Instrument
+from md_platform.domain.intervals import UTC, Interval
+from md_platform.errors import SourceError, UserError
+from md_platform.sources.history import HistorySources
+from streaming.pipeline import Hole
+
+log = structlog.get_logger(__name__)
+
+_WAITS_S = (0.5, 2.0, 5.0, 15.0, 60.0)
+_MARGIN_NS = 1_000_000_000
+_LONGEST_NS = 24 * 3_600 * 1_000_000_000
+_QUEUE = 10_000
+_SETTLED_S = 3.0  # after the end of a hole history is asked
+_WORKERS = 4
+
+
+class Repair:
+    """Fills holes in the background. Overflow policy: beyond the queue a hole is left open, and said so."""
+
+    def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], None]) -> None:
+        self._sources = sources
+        self._give = give
+        self._queue: asyncio.Queue[Hole] = asyncio.Queue(_QUEUE)
+        self.left_open = 0
+
+    def put(self, hole: Hole) -> None:
+        """Queue a hole."""
+        if (hole.end_ns - hole.start_ns > _LONGEST_NS and not hole.by_bars) or self._queue.full():
+            self._leave(hole, "too long for the live process" if not self._queue.full() else "too many holes")
+        else:
+            self._queue.put_nowait(hole)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_WORKERS):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            hole = await self._queue.get()
+            reason = "history does not have all of it"
+            for wait_s in _WAITS_S:
+                await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
+                try:
+                    found = await asyncio.to_thread(self._asked, hole)
+                except (SourceError, UserError) as error:
+                    reason = str(error)
+                    if not error.retryable:
+                        self._leave(hole, reason)
+                        break
+                    continue
+                if _fills(found, hole):
+                    self._give(hole, found)
+                    break
+            else:
+                self._leave(hole, reason)
+
+    def _leave(self, hole: Hole, reason: str) -> None:
+        self.left_open += 1
+        log.warning("hole left open", instrument=hole.instrument.id, reason=reason)
+
+    def _asked(self, hole: Hole) -> Sequence[Trade] | Sequence[Bar]:
+        return self._bars(hole) if hole.by_bars else self._trades(hole)
+
+    def _trades(self, hole: Hole) -> list[Trade]:
+        interval = Interval(_instant(hole.start_ns - _MARGIN_NS), _instant(hole.end_ns + _MARGIN_NS))
+        return trades_of(self._sources.trades(hole.instrument, interval).frame, hole.instrument)
+
+    def _bars(self, hole: Hole) -> list[Bar]:
+        interval = Interval(_instant(hole.start_ns), _instant(hole.end_ns))
+        return bars_of(self._sources.bars(hole.instrument, interval).frame)
+
+
+def trades_of(frame: pl.DataFrame, instrument: Instrument) -> list[Trade]:
+    """Trades of a RAW_TRADES frame as events, in order of time."""
+    columns = frame.sort("ts_event").select(
+        pl.col("ts_event", "ts_received").dt.epoch("ns"), "trade_id", "price", "size", "taker_side", "trade_count"
+    )
+    return [
+        Trade(instrument.id, at, received, int(id_) if id_.isdigit() else id_, price, size, side, count, sent_late=True)
+        for at, received, id_, price, size, side, count in columns.iter_rows()
+    ]
+
+
+def bars_of(frame: pl.DataFrame) -> list[Bar]:
+    """Closed bars of a RAW_BARS frame as events, in order of time."""
+    columns = (
+        frame.filter("is_closed")
+        .sort("open_time")
+        .with_columns(pl.col("open_time", "close_time", "known_at").dt.epoch("ns"))
+    )
+    return [
+        Bar(**{name: row[name] for name in Bar.__struct_fields__ if name != "source"}, source="venue")
+        for row in columns.iter_rows(named=True)
+    ]
+
+
+def _fills(found: Sequence[Trade] | Sequence[Bar], hole: Hole) -> bool:
+    """Whether this is all that there is to know of the hole: its ids, or else something that came after it."""
+    if hole.by_bars:
+        return True
+    trades = [each for each in found if isinstance(each, Trade)]
+    if hole.ids is not None:
+        return {trade.trade_id for trade in trades}.issuperset(hole.ids)
+    return any(trade.ts_event >= hole.end_ns for trade in trades) or _is_long_ago(hole)
+
+
+def _is_long_ago(hole: Hole) -> bool:
+    return dt.datetime.now(UTC) - _instant(hole.end_ns) > dt.timedelta(seconds=20)
+
+
+def _instant(ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ns // 1_000 / 1e6, UTC)

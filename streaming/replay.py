@@ -1,0 +1,149 @@
+"""Captures in; the same pipeline as sockets, at a speed of choice or as fast as it goes."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from md_platform.domain.events import BookUpdate, Channel
+from md_platform.domain.instruments import Instrument
+from md_platform.errors import InvalidFile
+from md_platform.storage.captures import Record, read_capture, read_header
+from md_platform.venues import VENUES
+from md_platform.venues.feeds import Feed, Subscription
+from streaming.connection import Connection, Intake, Link
+from streaming.limits import Pacer
+
+_READ_TOGETHER = 100
+_TICK_NS = 50_000_000
+
+
+class _Described(msgspec.Struct):
+    feed: str
+    channel: Channel
+    instrument: str
+    native: str
+
+
+def captures_in(path: Path) -> list[Path]:
+    """`path` itself, or the captures of a folder in order of name; InvalidFile where there is none."""
+    found = sorted(path.glob("*.jsonl.zst")) if path.is_dir() else [path]
+    if not found or not found[0].exists():
+        raise InvalidFile(f"{path} is no capture and no folder of captures (*.jsonl.zst)")
+    return found
+
+
+def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
+    """What the capture was subscribed to, as its header says; InvalidFile where it does not."""
+    feeds = {feed.name: feed for spec in VENUES for feed in spec.feeds}
+    header = read_header(path)
+    try:
+        described = msgspec.convert(header.get("subscriptions"), list[_Described])
+        found: dict[str, tuple[Feed, list[Subscription]]] = {}
+        for each in described:
+            instrument = Instrument.parse(each.instrument, native=each.native)
+            _, subscribed = found.setdefault(each.feed, (feeds[each.feed], []))
+            subscribed.append(Subscription(each.channel, instrument))
+    except (msgspec.ValidationError, KeyError) as error:
+        raise InvalidFile(f"{path} does not say what it was subscribed to ({error})") from None
+    return list(found.values())
+
+
+class Replay:
+    """Plays captures into `intake`. `now_ns` is the clock of what is being played."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = captures_in(path)
+        self.feeds = subscriptions_in(self._paths[0])
+        self.now_ns = 0
+
+    def clock(self) -> int:
+        """The receive time of the last record, ns."""
+        return self.now_ns
+
+    async def run(
+        self,
+        intake: Intake,
+        snapshot: Callable[[BookUpdate], None],
+        tick: Callable[[], None],
+        speed: float | None,
+    ) -> None:
+        """Play everything; `speed` None: as fast as it goes. `tick` is called for every 50 ms of the recording."""
+        links: dict[str, Link] = {}
+        loop = asyncio.get_running_loop()
+        began, first_ns, ticked_ns = loop.time(), 0, 0
+        for path in self._paths:
+            for together in _together(read_capture(path)):
+                self.now_ns = together[-1].received_ns
+                first_ns = first_ns or self.now_ns
+                if speed is not None:
+                    await asyncio.sleep((self.now_ns - first_ns) / 1e9 / speed - (loop.time() - began))
+                elif self.now_ns - ticked_ns > _TICK_NS:
+                    await asyncio.sleep(0)
+                self._play(together, links, intake, snapshot)
+                if self.now_ns - ticked_ns > _TICK_NS:
+                    ticked_ns = self.now_ns
+                    tick()
+        self.now_ns += 3_600_000_000_000  # whatever is open by now will get nothing more
+        tick()
+
+    def _play(
+        self,
+        together: Sequence[Record],
+        links: dict[str, Link],
+        intake: Intake,
+        snapshot: Callable[[BookUpdate], None],
+    ) -> None:
+        record = together[0]
+        if record.t == "connect":
+            link = links[record.conn] = self._link(record, intake)
+            link.session.opening()
+            intake.opened(link)
+        elif record.t == "recv" and record.conn in links:
+            links[record.conn].received([each.payload for each in together], record.received_ns)
+        elif record.t == "http":
+            for feed, subscribed in self.feeds:
+                instrument = _asked(feed, subscribed, record.url)
+                if instrument is not None and feed.parse_snapshot is not None:
+                    snapshot(feed.parse_snapshot(record.payload, instrument, record.received_ns))
+
+    def _link(self, record: Record, intake: Intake) -> Link:
+        feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])
+        pacer = Pacer(feed.connect_limit, feed.message_limit)
+        venue = subscribed[0].instrument.venue
+        link = Link(Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer), record.addr)
+        link.is_primary = True
+        link.connected_ns = link.last_ns = record.received_ns
+        return link
+
+
+def _together(records: Iterable[Record]) -> Iterable[list[Record]]:
+    """Frames that one connection received at the same moment, as they were read from its socket."""
+    waiting: list[Record] = []
+    for record in records:
+        if waiting and (
+            record.t != "recv"
+            or waiting[0].t != "recv"
+            or (record.conn, record.ts) != (waiting[0].conn, waiting[0].ts)
+            or len(waiting) >= _READ_TOGETHER
+        ):
+            yield waiting
+            waiting = []
+        waiting.append(record)
+    if waiting:
+        yield waiting
+
+
+def _asked(feed: Feed, subscribed: Sequence[Subscription], url: str) -> Instrument | None:
+    """The instrument whose book `url` asks for."""
+    if feed.snapshot_request is None:
+        return None
+    parts = urlsplit(url)
+    asked = dict(parse_qsl(parts.query))
+    for instrument in {each.instrument for each in subscribed}:
+        request = feed.snapshot_request(instrument)
+        if parts.path.endswith(request.path) and str(request.params.get("symbol", "")) == asked.get("symbol", ""):
+            return instrument
+    return None

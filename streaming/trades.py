@@ -1,0 +1,144 @@
+"""An instrument's trades: which are new, which are late, which never came, and how unusual each one is."""
+
+import math
+from dataclasses import dataclass, field
+
+from md_platform.domain.events import Trade
+
+_REMEMBERED = 50_000
+"""Ids without consecutive numbers are remembered in two generations of this many."""
+
+_MISSING_AT_MOST = 100_000
+_WARM = 50
+_UNUSUAL_Z = 12.0
+"""Robust z of a price change or a size from which a trade is flagged: a dozen scales from the usual."""
+
+_ALPHA = 0.02
+
+
+@dataclass(slots=True)
+class Hole:
+    """Trades `first` to `last` of consecutive ids never came; they happened in `[start_ns, end_ns]`."""
+
+    first: int
+    last: int
+    start_ns: int
+    end_ns: int
+    noticed_ns: int
+
+
+class TradeIds:
+    """Which ids of one instrument were seen. With consecutive ids it also knows which are missing."""
+
+    __slots__ = ("_consecutive", "_missing", "_old", "_young", "holes", "last", "last_ns")
+
+    def __init__(self, *, consecutive: bool) -> None:
+        self._consecutive = consecutive
+        self._young: set[int | str] = set()
+        self._old: set[int | str] = set()
+        self._missing: set[int] = set()
+        self.last: int | None = None
+        self.last_ns = 0
+        self.holes: list[Hole] = []
+
+    def is_new(self, trade: Trade) -> bool:
+        """Whether the trade comes for the first time; it counts as seen from now on."""
+        trade_id = trade.trade_id
+        if self._consecutive and type(trade_id) is int:
+            last = self.last
+            if last is None or trade_id == last + 1:
+                self.last, self.last_ns = trade_id, trade.ts_event
+                return True
+            if trade_id > last:
+                if trade_id - last <= _MISSING_AT_MOST:
+                    self._missing.update(range(last + 1, trade_id))
+                self.holes.append(Hole(last + 1, trade_id - 1, self.last_ns, trade.ts_event, trade.ts_received))
+                self.last, self.last_ns = trade_id, trade.ts_event
+                return True
+            if trade_id in self._missing:
+                self._missing.discard(trade_id)
+                return True
+            return False
+        if trade_id in self._young or trade_id in self._old:
+            return False
+        self._young.add(trade_id)
+        if len(self._young) >= _REMEMBERED:
+            self._old, self._young = self._young, set()
+        self.last_ns = max(self.last_ns, trade.ts_event)
+        return True
+
+    def open_holes(self, before_ns: int) -> list[Hole]:
+        """Holes noticed before `before_ns` that nothing has filled since; each is returned once."""
+        due = [hole for hole in self.holes if hole.noticed_ns < before_ns]
+        self.holes = [hole for hole in self.holes if hole.noticed_ns >= before_ns]
+        return [hole for hole in due if self.is_open(hole)]
+
+    def is_open(self, hole: Hole) -> bool:
+        """Whether any trade of `hole` is still missing; a hole too wide to be remembered one by one stays open."""
+        if hole.last - hole.first >= _MISSING_AT_MOST:
+            return True
+        return not self._missing.isdisjoint(range(hole.first, hole.last + 1))
+
+
+@dataclass(slots=True)
+class Unusual:
+    """How far price changes and sizes are from the usual, in robust scales, at a constant cost per trade.
+
+    The scale is an exponentially weighted mean of absolute deviations times 1.2533, which estimates sigma of a normal
+    distribution and is moved little by a single outlier, as each deviation counts for at most five scales.
+    """
+
+    price: float = 0.0
+    change_scale: float = 0.0
+    size: float = 0.0
+    size_scale: float = 0.0
+    seen: int = 0
+
+    def score(self, price: float, size: float) -> float:
+        """The larger z of the two, 0 while there are too few trades; the trade counts from now on."""
+        log_size = math.log(size)
+        if not self.seen:
+            self.price, self.size, self.seen = price, log_size, 1
+            return 0.0
+        change = abs(price / self.price - 1.0)
+        deviation = abs(log_size - self.size)
+        self.price = price
+        self.seen += 1
+        z = 0.0
+        if self.seen > _WARM:
+            floor = 1e-5
+            z = max(change / max(1.2533 * self.change_scale, floor), deviation / max(1.2533 * self.size_scale, 0.1))
+            change = min(change, 5 * max(self.change_scale, floor))
+            deviation = min(deviation, 5 * max(self.size_scale, 0.1))
+        self.change_scale += _ALPHA * (change - self.change_scale)
+        self.size_scale += _ALPHA * (deviation - self.size_scale)
+        self.size += _ALPHA * (log_size - self.size)
+        return z
+
+
+@dataclass(slots=True)
+class TradeTape:
+    """What is known of one instrument's trades so far."""
+
+    ids: TradeIds
+    unusual: Unusual = field(default_factory=Unusual)
+    newest_ns: int = 0
+    is_halted: bool = False
+
+    def quality(self, trade: Trade, late_after_ns: int) -> float:
+        """1.0 for a trade with nothing to say about it; less where it is late, sent late, or unusual.
+
+        No trade is called unusual while its instrument is halted, or just after: auctions and re-openings jump.
+        """
+        score = 1.0
+        at = trade.ts_event
+        if at > self.newest_ns:
+            self.newest_ns = at
+        elif self.newest_ns - at > late_after_ns:
+            score -= 0.2
+        if trade.sent_late:
+            return score - 0.1
+        z = self.unusual.score(trade.price, trade.size)
+        if z > _UNUSUAL_Z and not self.is_halted:
+            score -= 0.5
+        return score

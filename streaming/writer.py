@@ -1,0 +1,91 @@
+"""The database writer: the spool in, rows of the live store out. A process of its own, so that feeds never wait for it.
+
+While the database is away the spool grows; when it is back, everything is stored in order, each event once.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+from md_platform.storage.live_store import LiveStore
+
+from md_platform.domain.wire import decode
+from md_platform.errors import StorageError
+from md_platform.settings import KeptFor
+from md_platform.storage.spool import Spool, Spooled
+from streaming.run import TAIL_NS
+
+log = structlog.get_logger(__name__)
+
+EVENTS_PER_WRITE = 50_000
+_IDLE_S = 0.05
+_KEEP_EVERY_S = 3_600.0
+_FORGET_EVERY_S = 30.0
+_BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
+
+
+class Writer:
+    """Drains the spool at `path` into `store` until `stopping` says so; touches `writer.beat` beside it as it works."""
+
+    def __init__(self, path: Path, store: LiveStore, kept_for: KeptFor, stopping: Callable[[], bool]) -> None:
+        self._spool = Spool(path)
+        self._beat = path.with_name("writer.beat")
+        self._store = store
+        self._kept_for = kept_for
+        self._stopping = stopping
+        self._kept_at = self._forgot_at = float("-inf")
+        self._failures = 0
+        self.stored = 0
+
+    def run(self) -> None:
+        """Store until told to stop; what is in the spool by then stays there for the next one."""
+        after: int | None = None
+        while not self._stopping():
+            self._beat.touch()
+            try:
+                if after is None:
+                    after = self._store.last_row(self._spool.id)
+                self._maintain(after)
+                rows = self._spool.read(after, EVENTS_PER_WRITE)
+                if rows:
+                    self._write(rows, after)
+                    after = rows[-1].id
+                if self._failures:
+                    log.info("database is back", stored=self.stored)
+                self._failures = 0
+                if sum(row.message.events for row in rows) < EVENTS_PER_WRITE // 10:
+                    time.sleep(_IDLE_S)
+            except StorageError as error:
+                if not error.retryable:
+                    raise
+                if not self._failures:
+                    log.warning("database is away", reason=str(error))
+                wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+                self._failures += 1
+                after = None
+                time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    def _write(self, rows: list[Spooled], after: int) -> None:
+        events = []
+        for row in rows:
+            try:
+                events += decode(row.message.payload)
+            except msgspec.MsgspecError as error:
+                raise StorageError(
+                    f"spool row {row.id} cannot be read ({error}): was it written by another version?"
+                ) from error
+        written = self._store.write(events, self._spool.id, rows[-1].id, after)
+        self.stored += written.stored.total()
+
+    def _maintain(self, after: int) -> None:
+        now = time.monotonic()
+        if now - self._kept_at > _KEEP_EVERY_S:
+            for change in self._store.keep(self._kept_for):
+                log.info("retention", change=change)
+            self._kept_at = now
+        if now - self._forgot_at > _FORGET_EVERY_S:
+            self._spool.forget(after, time.time_ns() - TAIL_NS)
+            self._forgot_at = now
