@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
+
 from md_platform.domain.books import OrderBook
 from md_platform.domain.events import (
     Bar,
@@ -28,7 +30,6 @@ from md_platform.domain.events import (
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed

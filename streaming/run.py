@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import structlog
+from md_platform.domain.live_bars import MINUTE_NS
 
 from md_platform.domain.events import Channel, FeedNotice, Trade
 from md_platform.domain.instruments import Instrument, SymbolMap
-from md_platform.domain.live_bars import MINUTE_NS
 from md_platform.domain.wire import decode
 from md_platform.errors import InvalidSetting, SourceError, UnknownInstrument
 from md_platform.settings import VenueUrls

@@ -32,7 +32,7 @@ from md_platform.domain.events import (
 )
 from md_platform.domain.instruments import Instrument
 from md_platform.venues.feeds import Feed, Subscription, decoded_each
-from md_platform.venues.live_values import NOT_THE_PROTOCOL, RunningBars, digits, running_bar
+from md_platform.venues.live_values import NOT_THE_PROTOCOL, RunningBars, digits, follows, running_bar
 from md_platform.venues.spec import RateLimit, VenueSpec
 
 _TIMES, _NUMBERS, _CHECKSUMS = 32_768, 65_536, 131_072
@@ -59,6 +59,7 @@ class BitfinexSession:
         self._channels: dict[int, tuple[str, str]] = {}
         self._flags = 0
         self._next: int | None = None
+        self._booked: dict[str, int | None] = {}
         self._bars = RunningBars()
 
     def opening(self) -> list[bytes | str]:
@@ -99,6 +100,7 @@ class BitfinexSession:
         if expected is not None and number < expected:
             return []
         self._next = number + 1
+        self._booked.clear()
         return [] if expected is None else [SequenceGap(expected, number)]
 
     def _others(self, raw: bytes, message: list[Any], received_ns: int) -> Sequence[Event]:
@@ -117,15 +119,21 @@ class BitfinexSession:
             case "trades", list():
                 events = [_trade(row, instrument, received_ns, sent_late=True) for row in reversed(payload)]
             case "book", "cs":
-                events = [BookUpdate(instrument, at, received_ns, [], [], sequence=number, checksum=int(message[2]))]
+                update = BookUpdate(instrument, at, received_ns, [], [], checksum=int(message[2]))
+                events = [self._numbered(update, number)]
             case "book", list():
-                events = [_book(payload, instrument, at, received_ns, number)]
+                events = [self._numbered(_book(payload, instrument, at, received_ns), number)]
             case "candles", list():
                 rows = payload if not payload or isinstance(payload[0], list) else [payload]
                 events = self._bars.take([_bar(row, instrument, received_ns) for row in rows])
             case _:
                 events = [Unknown(raw)]
         return events
+
+    def _numbered(self, update: BookUpdate, number: int | None) -> BookUpdate:
+        update.sequence, update.previous_sequence = number, self._booked.get(update.instrument)
+        self._booked[update.instrument] = number
+        return update
 
     def _event(self, raw: bytes, message: dict[str, Any]) -> list[Event]:
         events: list[Event] = [Unknown(raw)]
@@ -186,7 +194,7 @@ def _trade(row: list[Any], instrument: str, received_ns: int, *, sent_late: bool
     return Trade(instrument, int(time_ms) * _MS, received_ns, int(number), float(price), abs(size), side, 1, sent_late)
 
 
-def _book(payload: list[Any], instrument: str, at: int, received_ns: int, number: int | None) -> BookUpdate:
+def _book(payload: list[Any], instrument: str, at: int, received_ns: int) -> BookUpdate:
     """`[price, orders, amount]` each: bids have a positive amount, asks a negative one; 0 orders remove the level."""
     is_snapshot = not payload or isinstance(payload[0], list)
     bids: list[Level] = []
@@ -195,7 +203,7 @@ def _book(payload: list[Any], instrument: str, at: int, received_ns: int, number
         size = digits(amount)
         side = asks if size.startswith("-") else bids
         side.append((digits(price), size.removeprefix("-") if orders else "0"))
-    return BookUpdate(instrument, at, received_ns, bids, asks, is_snapshot, number)
+    return BookUpdate(instrument, at, received_ns, bids, asks, is_snapshot)
 
 
 def _bar(row: list[Any], instrument: str, received_ns: int) -> Bar:
@@ -218,6 +226,7 @@ def checksum(bids: Sequence[Level], asks: Sequence[Level]) -> int:
 BITFINEX = VenueSpec(
     id="bitfinex",
     title="Bitfinex",
+    rest_url="https://api-pub.bitfinex.com",
     ccxt="bitfinex",
     feeds=(
         Feed(
@@ -225,7 +234,7 @@ BITFINEX = VenueSpec(
             urls=("wss://api-pub.bitfinex.com/ws/2", "wss://api.bitfinex.com/ws/2"),
             channels=frozenset(_NAMES),
             session=BitfinexSession,
-            book=BookRules(checksum=checksum, checksum_depth=CHECKSUM_DEPTH),
+            book=BookRules(follows=follows, checksum=checksum, checksum_depth=CHECKSUM_DEPTH),
             max_streams=25,
             ping=lambda: b'{"event":"ping"}',
             ping_after_s=30,

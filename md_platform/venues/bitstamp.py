@@ -132,6 +132,7 @@ def _parse_snapshot(payload: bytes, instrument: Instrument, received_ns: int) ->
 BITSTAMP = VenueSpec(
     id="bitstamp",
     title="Bitstamp",
+    rest_url="https://www.bitstamp.net",
     ccxt="bitstamp",
     feeds=(
         Feed(
@@ -141,7 +142,6 @@ BITSTAMP = VenueSpec(
             session=BitstampSession,
             snapshot_request=_snapshot_request,
             parse_snapshot=_parse_snapshot,
-            rest_url="https://www.bitstamp.net",
             ping=lambda: b'{"event":"bts:heartbeat"}',
             ping_after_s=30,
             max_connection_s=90 * _DAY_S,

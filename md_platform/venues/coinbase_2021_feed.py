@@ -1,7 +1,7 @@
 """Coinbase Pro's live protocol, that of captures until 2022: trades and books. Frames in, events out.
 
-`side` of a match is the maker's. Trade ids of a product have no holes: a missing one is a SequenceGap. Tickers of those
-years name best prices without sizes, which makes no quote. Coinbase Exchange still speaks it, books to members only.
+`side` of a match is the maker's. Tickers of those years name best prices without sizes, which makes no quote. Coinbase
+Exchange still speaks it, books to members only.
 """
 
 import datetime as dt
@@ -18,7 +18,6 @@ from md_platform.domain.events import (
     Level,
     Malformed,
     Refused,
-    SequenceGap,
     Side,
     Subscribed,
     Trade,
@@ -111,7 +110,6 @@ class Coinbase2021Session:
         self._ids = {s.instrument.native: s.instrument.id for s in subscriptions}
         self._halts = Halts()
         self._confirmed: set[tuple[Channel, str]] = set()
-        self._last_trade: dict[str, int] = {}
 
     def opening(self) -> list[bytes | str]:
         """A subscribe message for each channel and hundred products; the status of all products comes without."""
@@ -122,20 +120,15 @@ class Coinbase2021Session:
         return [msgspec.json.encode(m) for m in (*messages, {"type": "subscribe", "channels": ["status"]})]
 
     def receive(self, frames: Sequence[bytes], received_ns: int) -> list[Event]:
-        """Events of `frames`, in order; a SequenceGap where a product's trade ids jump."""
+        """Events of `frames`, in order."""
         out: list[Event] = []
-        ids, last_trade = self._ids, self._last_trade
+        ids = self._ids
         for raw, message in decoded_each(_decode_many, _decode_one, frames, out):
             try:
                 if not isinstance(message, _Match):
                     out += self._others(raw, message, received_ns)
                     continue
                 instrument, number = ids[message.product_id], message.trade_id
-                expected = last_trade.get(instrument, number - 1) + 1
-                if number > expected:
-                    out.append(SequenceGap(expected, number, "trades", instrument))
-                if number >= expected:
-                    last_trade[instrument] = number
                 at = int(message.time.timestamp() * 1e6 + 0.5) * 1_000
                 side, is_late = _TAKER[message.side], type(message) is _LastMatch
                 price, size = float(message.price), float(message.size)
@@ -191,6 +184,7 @@ PRO = Feed(
     urls=("wss://ws-feed.pro.coinbase.com",),
     channels=frozenset(_CHANNELS),
     session=Coinbase2021Session,
+    numbers_trades=True,
     connect_limit=RateLimit(weight=1, window_s=1),
     spoken=(None, dt.date(2022, 12, 1)),
 )

@@ -1,7 +1,8 @@
 """Coinbase Advanced Trade live: trades, quotes, books, 5m candles. Frames in, events out. Sandbox: `sandbox-coinbase`.
 
 A trade's `side` is the maker's: in captures trades at the best ask say SELL, so the taker's is the other one. Every
-message of a connection takes its next `sequence_num`. Quotes come with trades. The only candles are of 5 minutes.
+message of a connection takes its next `sequence_num`: after one that jumps, no book follows what stood before. Quotes
+come with trades. The only candles are of 5 minutes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from md_platform.domain.books import BookRules
 from md_platform.domain.events import (
     Bar,
     BookUpdate,
@@ -37,6 +39,7 @@ from md_platform.venues.live_values import (
     RunningBars,
     batches,
     decoder,
+    follows,
     iso_ns,
     running_bar,
 )
@@ -180,6 +183,7 @@ class CoinbaseSession:
         self._halts = Halts()
         self._confirmed: set[tuple[Channel, str]] = set()
         self._next = 0
+        self._booked: dict[str, int] = {}
         self._bars = RunningBars()
 
     def opening(self) -> list[bytes | str]:
@@ -199,8 +203,9 @@ class CoinbaseSession:
                 out.append(Refused(message.message) if is_error else Unknown(raw))
                 continue
             number = message.sequence_num
-            if number != self._next and number > self._next:
+            if number > self._next:
                 out.append(SequenceGap(self._next, number))
+                self._booked.clear()
             if number >= self._next:
                 self._next = number + 1
             try:
@@ -226,13 +231,13 @@ class CoinbaseSession:
         match message:
             case _Beat():
                 events = [Heartbeat()]
-            case _Books():
+            case _Books(events=books):
                 at = iso_ns(message.timestamp)
-                events = [_update(event, ids[event.product_id], at, received_ns, number) for event in message.events]
+                events = [self._update(each, ids[each.product_id], at, received_ns, number) for each in books]
             case _Tickers():
                 at = iso_ns(message.timestamp)
                 tickers = [ticker for event in message.events for ticker in event.tickers]
-                events = [_quote(ticker, ids[ticker.product_id], at, received_ns, number) for ticker in tickers]
+                events = [_quote(ticker, ids[ticker.product_id], at, received_ns) for ticker in tickers]
             case _Candles():
                 candles = [candle for event in message.events for candle in event.candles]
                 events = self._bars.take([_bar(candle, ids[candle.product_id], received_ns) for candle in candles])
@@ -241,6 +246,18 @@ class CoinbaseSession:
             case _Subscriptions():
                 events = [c for event in message.events for c in self._newly_confirmed(event.subscriptions)]
         return events
+
+    def _update(self, event: _BookEvent, instrument: str, at: int, received_ns: int, number: int) -> BookUpdate:
+        sides: dict[str, list[Level]] = {"bid": [], "offer": []}
+        for level in event.updates:
+            sides[level.side].append((level.price_level, level.new_quantity))
+        is_snapshot = event.type == "snapshot"
+        if event.updates and not is_snapshot:
+            at = iso_ns(event.updates[-1].event_time)
+        update = BookUpdate(instrument, at, received_ns, sides["bid"], sides["offer"], is_snapshot, number)
+        update.previous_sequence = self._booked.get(instrument)
+        self._booked[instrument] = number
+        return update
 
     def _newly_confirmed(self, standing: dict[str, list[str]]) -> list[Event]:
         """The venue lists all that stands after each request: what was not there before is what it confirms."""
@@ -262,21 +279,10 @@ def _parts(products: Iterable[str]) -> list[Sequence[str]]:
     return list(batches(list(products), _PRODUCTS_PER_MESSAGE))
 
 
-def _update(event: _BookEvent, instrument: str, at: int, received_ns: int, number: int) -> BookUpdate:
-    sides: dict[str, list[Level]] = {"bid": [], "offer": []}
-    for level in event.updates:
-        sides[level.side].append((level.price_level, level.new_quantity))
-    is_snapshot = event.type == "snapshot"
-    if event.updates and not is_snapshot:
-        at = iso_ns(event.updates[-1].event_time)
-    return BookUpdate(instrument, at, received_ns, sides["bid"], sides["offer"], is_snapshot, number)
-
-
-def _quote(ticker: _Ticker, instrument: str, at: int, received_ns: int, number: int) -> Quote:
+def _quote(ticker: _Ticker, instrument: str, at: int, received_ns: int) -> Quote:
+    """Without the message's number, which begins anew with each connection."""
     bid, bid_size = float(ticker.best_bid), float(ticker.best_bid_quantity)
-    return Quote(
-        instrument, at, received_ns, bid, bid_size, float(ticker.best_ask), float(ticker.best_ask_quantity), number
-    )
+    return Quote(instrument, at, received_ns, bid, bid_size, float(ticker.best_ask), float(ticker.best_ask_quantity))
 
 
 def _bar(candle: _Candle, instrument: str, received_ns: int) -> Bar:
@@ -296,6 +302,8 @@ ADVANCED = Feed(
     channels=frozenset(_CHANNELS),
     session=CoinbaseSession,
     accepts=accepts,
+    book=BookRules(follows=follows),
+    numbers_trades=True,
     connect_limit=RateLimit(weight=8, window_s=1),
     message_limit=RateLimit(weight=8, window_s=1),
 )

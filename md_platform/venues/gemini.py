@@ -152,6 +152,7 @@ def _bar(row: tuple[int, float, float, float, float, float], instrument: str, re
 GEMINI = VenueSpec(
     id="gemini",
     title="Gemini",
+    rest_url="https://api.gemini.com",
     ccxt="gemini",
     feeds=(
         Feed(

@@ -189,6 +189,7 @@ class KrakenSession:
         self._halts = Halts()
         self._asked: dict[int, Channel] = {}
         self._numbers = itertools.count(1)
+        self._asked_halts = -1
         self._bars = RunningBars()
 
     def opening(self) -> list[bytes | str]:
@@ -202,7 +203,9 @@ class KrakenSession:
 
     def _subscribe(self, params: dict[str, Any], channel: Channel | None = None) -> bytes:
         number = next(self._numbers)
-        if channel is not None:
+        if channel is None:
+            self._asked_halts = number
+        else:
             self._asked[number] = channel
         return msgspec.json.encode({"method": "subscribe", "params": params, "req_id": number})
 
@@ -260,8 +263,8 @@ class KrakenSession:
 
     def _answer(self, raw: bytes, answer: _Answer) -> list[Event]:
         result = answer.result
-        if answer.channel is not None:
-            return [Unknown(raw)]
+        if answer.channel is not None or (answer.error and answer.req_id == self._asked_halts):
+            return [Unknown(raw)]  # no subscription depends on being told of halts
         if answer.method == "pong":
             return [Heartbeat()]
         if answer.error or not answer.success:
@@ -314,6 +317,7 @@ V2 = Feed(
     channels=frozenset(_CHANNELS),
     session=KrakenSession,
     book=BookRules(checksum=checksum, checksum_depth=CHECKSUM_DEPTH, depth=DEPTH),
+    numbers_trades=True,
     ping=lambda: b'{"method":"ping"}',
     ping_after_s=30,
     connect_limit=CONNECT_LIMIT,

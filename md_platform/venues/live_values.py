@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 
-from md_platform.domain.events import Bar, Event, TradingStatus
+from md_platform.domain.events import Bar, BookUpdate, Event, TradingStatus
 
 T = TypeVar("T")
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
@@ -59,6 +59,14 @@ def digits(value: object) -> str:
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """`items` in order, at most `size` at a time."""
     return (items[n : n + size] for n in range(0, len(items), size))
+
+
+def follows(last: int, update: BookUpdate) -> bool:
+    """Of venues that number a connection's messages, whose sessions name the book's message before, None after a gap.
+
+    Numbers begin anew with each connection, as its books do.
+    """
+    return update.previous_sequence == last
 
 
 def running_bar(

@@ -108,11 +108,25 @@ def test_a_books_checksum_is_of_the_digits_as_they_were_sent():
         "[7,[5998,0,1],2,1574694478809]",
         f'[7,"cs",{signed},3,1574694478810]',
     )
-    assert events[1] == BookUpdate(BTC, 1574694478809 * MS, RECEIVED, [("5998", "0")], [], sequence=2)
+    assert events[1] == BookUpdate(
+        BTC, 1574694478809 * MS, RECEIVED, [("5998", "0")], [], sequence=2, previous_sequence=1
+    )
     assert [book.apply(event) for event in events] == ["applied"] * 3
     assert book.asks() == [("6001", "2.50"), ("6002", "3")]
     (wrong,) = said(f'[7,"cs",{signed + 1},4,1574694478811]')
     assert book.apply(wrong) == "checksum"
+
+
+def test_after_a_gap_no_book_follows_what_stood_before():
+    said = conversation(FEED, BTC_USD)
+    said(conf(65_536), BOOK)
+    book = OrderBook(FEED.book)
+    first, second, third = said("[7,[[6000,1,1],[6001,1,-2]],1]", "[7,[6000,1,2],2]", '[17470,"hb",3]')
+    assert [book.apply(first), book.apply(second)] == ["applied"] * 2
+    assert third == Heartbeat()
+    jump, update = said("[7,[6000,1,3],5]")
+    assert jump == SequenceGap(4, 5)
+    assert book.apply(update) == "gap"
 
 
 def test_candles_are_open_close_high_low():

@@ -159,6 +159,8 @@ def test_v2_halts_refusals_and_what_nobody_asked_for():
     assert said(pairs % "limit_only") == [TradingStatus(False, BTC, "limit_only")]
     refusal = '{"error":"Currency pair not supported BTC/USD","method":"subscribe","req_id":%d,"success":false,"symbol":"BTC/USD"}'
     assert said(refusal % 1) == [Refused("Currency pair not supported BTC/USD", "bars", ["XXBTZUSD"])]
+    halts = '{"error":"Channel not supported","method":"subscribe","req_id":5,"success":false}'
+    assert [type(event) for event in said(halts)] == [Unknown]
     assert said('{"error":"Malformed request","success":false}') == [Refused("Malformed request")]
     answer = '{"method":"subscribe","result":{"channel":"%s","symbol":"%s","snapshot":true},"success":true}'
     assert said(answer % ("trade", "BTC/USD")) == [Subscribed("trades", ["XXBTZUSD"])]

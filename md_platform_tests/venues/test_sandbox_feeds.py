@@ -62,3 +62,5 @@ def test_what_the_sandbox_says_is_understood_and_is_what_it_simulated(feed, sess
             (t.time_us, listing.price(t.price_ticks), listing.size(t.lots), "buy" if t.is_buy else "sell")
             for t in traded[: len(mine)]
         ]
+        if feed.numbers_trades:
+            assert [trade.trade_id for trade in mine] == list(range(mine[0].trade_id, mine[0].trade_id + len(mine)))
