@@ -25,11 +25,13 @@ from md_platform.domain.events import (
     Heartbeat,
     NoticeKind,
     Quote,
+    ReconnectAsked,
     Refused,
     Reply,
     Subscribed,
     Trade,
 )
+from md_platform.errors import SourceError
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.limits import Pacer
 
@@ -143,6 +145,8 @@ class Link(picows.WSListener):
                         self._confirmed(event)
                     elif isinstance(event, Refused):
                         self.refused.append(event.reason)
+                    elif isinstance(event, ReconnectAsked):
+                        self.connection.renew()
                 break
 
     def _confirmed(self, event: Subscribed) -> None:
@@ -197,7 +201,7 @@ class Connection:
     urls: Sequence[str]
     intake: Intake
     pacer: Pacer
-    address: Callable[[str], "asyncio.Future[str]"] | None = None
+    address: Callable[[str, Feed, str, Sequence[Subscription]], str]
     ssl_context: ssl.SSLContext | None = None
     reconnects: int = 0
     _failures: int = field(default=0, init=False)
@@ -237,9 +241,7 @@ class Connection:
         await self.pacer.connect()
         link = Link(self, url)
         try:
-            address = self.feed.address(url, self.subscriptions)
-            if self.address is not None:
-                address = await self.address(address)
+            address = await asyncio.to_thread(self.address, self.venue, self.feed, url, self.subscriptions)
             await picows.ws_connect(
                 lambda: link,
                 address,
@@ -254,7 +256,7 @@ class Connection:
                 await self.pacer.message()
                 link.send(frame)
             await self._confirmed(link)
-        except (OSError, picows.WSError, TimeoutError, ConnectionError) as error:
+        except (OSError, picows.WSError, TimeoutError, SourceError, ValueError) as error:
             self._failures += 1
             link.close()
             self._say("refused" if link.refused else "disconnected", link, cause=str(error) or type(error).__name__)

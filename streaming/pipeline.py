@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
-
 from md_platform.domain.books import OrderBook
 from md_platform.domain.events import (
     Bar,
@@ -30,6 +28,7 @@ from md_platform.domain.events import (
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
+from md_platform.domain.live_bars import LATENESS_NS, MINUTE_NS, LiveBars
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
@@ -41,6 +40,7 @@ from streaming.trades import TradeIds, TradeTape
 _DAY_NS = 86_400 * 1_000_000_000
 _LATE_NS = 1_000_000_000
 _HOLE_WAITS_NS = 2_000_000_000
+_LARGEST = 2**63 - 1
 _BY_TRADES_NS = 3_600 * 1_000_000_000
 _RAW_AT_MOST = 4_096
 _OF_PRIMARY = {Quote, BookUpdate, Bar}
@@ -187,8 +187,11 @@ class Pipeline:
             row = {"price": price, "size": size, "trade_count": float(trade.trade_count)}
             self._reject(link, trade, broken_rule_of(row, TRADE_RULES) or "unreadable", out)
             return
-        if trade.ts_event > trade.ts_received + _DAY_NS:
-            self._reject(link, trade, "time_in_the_future", out)
+        if not 0 < trade.ts_event < trade.ts_received + _DAY_NS:
+            self._reject(link, trade, "time_out_of_range", out)
+            return
+        if trade.trade_count > _LARGEST or (type(trade.trade_id) is int and abs(trade.trade_id) > _LARGEST):
+            self._reject(link, trade, "number_too_large", out)
             return
         tracked = self._tracked[trade.instrument]
         tape = tracked.tape
@@ -203,6 +206,9 @@ class Pipeline:
     def _quote(self, link: Link, quote: Quote, out: list[Published]) -> None:
         if not (0.0 < quote.bid <= quote.ask < inf and 0.0 <= quote.bid_size < inf and 0.0 <= quote.ask_size < inf):
             self._reject(link, quote, "quote_crossed" if quote.bid > quote.ask else "quote_not_positive", out)
+            return
+        if not 0 < quote.ts_event < quote.ts_received + _DAY_NS or abs(quote.sequence) > _LARGEST:
+            self._reject(link, quote, "time_out_of_range", out)
             return
         if quote.sequence:
             if quote.sequence <= self._quote_sequences.get(quote.instrument, 0):

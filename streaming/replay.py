@@ -113,10 +113,15 @@ class Replay:
         feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         venue = subscribed[0].instrument.venue
-        link = Link(Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer), record.addr)
+        connection = Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer, _no_address)
+        link = Link(connection, record.addr)
         link.is_primary = True
         link.connected_ns = link.last_ns = record.received_ns
         return link
+
+
+def _no_address(_venue: str, _feed: Feed, url: str, _subscriptions: Sequence[Subscription]) -> str:
+    return url
 
 
 def _together(records: Iterable[Record]) -> Iterable[list[Record]]:

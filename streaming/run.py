@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import structlog
-from md_platform.domain.live_bars import MINUTE_NS
 
 from md_platform.domain.events import Channel, FeedNotice, Trade
-from md_platform.domain.instruments import Instrument, SymbolMap
+from md_platform.domain.instruments import Instrument
+from md_platform.domain.live_bars import MINUTE_NS
 from md_platform.domain.wire import decode
-from md_platform.errors import InvalidSetting, SourceError, UnknownInstrument
+from md_platform.errors import InvalidSetting
 from md_platform.settings import VenueUrls
-from md_platform.sources.fetch import Fetcher
 from md_platform.sources.history import HistorySources
 from md_platform.storage.spool import Spool
-from md_platform.venues import venue_named
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.connection import Connection
 from streaming.health import Health, served
@@ -32,6 +30,7 @@ from streaming.recording import Recorder
 from streaming.redis_sink import RedisSink
 from streaming.repair import Repair
 from streaming.snapshots import Snapshots
+from streaming.subscriptions import Ask, by_venue, subscriptions
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +42,6 @@ LEAST_FREE_BYTES = 512 << 20
 """Free disk below which the spool sheds books, then quotes."""
 
 _DISK_EVERY_S = 5.0
-_RETRY_S = 2.0
-_RETRY_AT_MOST_S = 60.0
 _TICK_S = 0.05
 _RUNNING_EVERY_TICKS = 5
 
@@ -105,7 +102,7 @@ class LiveProcess:
 
     def __init__(self, config: StreamConfig) -> None:
         self._config = config
-        self._venues = by_venue(config.instruments)
+        self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
         self._redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
         self._outbox = Outbox(self._spool, self._redis.put if self._redis else lambda _messages, _last: None)
@@ -133,13 +130,14 @@ class LiveProcess:
     async def _serve(self, venue: str, instruments: list[Instrument]) -> None:
         """Stream one venue, as soon as it has told its symbols."""
         connections: list[Connection] = []
-        for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, self._sources):
+        ask = Ask(self._sources, self._config.urls)
+        for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, ask):
             if self._recorder is not None:
                 self._recorder.describe(feed, subscribed)
-            self._snapshots.add(feed, _fetcher(self._config, venue, feed))
+            self._snapshots.add(feed, ask.fetcher(venue, feed))
             for each in subscribed:
                 self._pipeline.track(each.instrument, feed, self._remembered.tail(each.instrument.id, time.time_ns()))
-            connections += connections_of(self._config, feed, subscribed, self._pipeline)
+            connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.resumed(connection.name, self._remembered.served_until(connection))
@@ -176,58 +174,8 @@ async def guard_disk(outbox: Outbox, pipeline: Pipeline, spool: Path) -> None:
                 log.error("disk nearly full", kind=kind, events=events)
 
 
-def by_venue(names: Iterable[str]) -> dict[str, list[Instrument]]:
-    """Instruments by venue; UnknownInstrument, UnknownVenue, and InvalidSetting where a venue has no feed for one."""
-    found: dict[str, list[Instrument]] = {}
-    for name in names:
-        instrument = Instrument.parse(name)
-        _feed_of(instrument)
-        found.setdefault(instrument.venue, []).append(instrument)
-    return found
-
-
-def _feed_of(instrument: Instrument) -> Feed:
-    spec = venue_named(instrument.venue)
-    for feed in spec.feeds:
-        if feed.accepts(instrument):
-            return feed
-    raise InvalidSetting(f"MDP_INSTRUMENTS: {spec.id} has no live feed for {instrument.id}")
-
-
-async def subscriptions(
-    venue: str, instruments: Sequence[Instrument], channels: Sequence[Channel], sources: HistorySources
-) -> list[tuple[Feed, list[Subscription]]]:
-    """What each feed of `venue` is to carry, asked until it answers; an instrument it does not know is left out."""
-    wait_s = _RETRY_S
-    while True:
-        try:
-            symbols = SymbolMap(await asyncio.to_thread(sources.instruments, venue))
-            break
-        except SourceError as error:
-            log.warning("no symbols yet", venue=venue, reason=str(error), again_after_s=wait_s)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, _RETRY_AT_MOST_S)
-    found: dict[str, tuple[Feed, list[Subscription]]] = {}
-    for wanted in instruments:
-        try:
-            instrument = symbols.resolve(wanted.id)
-        except UnknownInstrument as error:
-            log.error("left out", instrument=wanted.id, reason=str(error))  # noqa: TRY400 - a user's mistake
-            continue
-        feed = _feed_of(instrument)
-        _, subscribed = found.setdefault(feed.name, (feed, []))
-        subscribed += [Subscription(channel, instrument) for channel in channels if channel in feed.channels]
-    return list(found.values())
-
-
-def _fetcher(config: StreamConfig, venue: str, feed: Feed) -> Fetcher:
-    """What asks the feed's venue for books."""
-    spec = venue_named(venue)
-    return Fetcher(spec, config.urls.get(venue, VenueUrls()).rest or feed.rest_url or spec.rest_url)
-
-
 def connections_of(
-    config: StreamConfig, feed: Feed, subscribed: Sequence[Subscription], pipeline: Pipeline
+    config: StreamConfig, feed: Feed, subscribed: Sequence[Subscription], pipeline: Pipeline, ask: Ask
 ) -> Iterable[Connection]:
     """The connections of one feed."""
     venue = subscribed[0].instrument.venue
@@ -236,7 +184,7 @@ def connections_of(
     tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
     for number, shard in enumerate(shards(feed, subscribed)):
         urls = (override,) if override else feed.urls
-        yield Connection(venue, feed, f"{feed.name}-{number}", shard, urls, pipeline, pacer, ssl_context=tls)
+        yield Connection(venue, feed, f"{feed.name}-{number}", shard, urls, pipeline, pacer, ask.address, tls)
 
 
 @dataclass

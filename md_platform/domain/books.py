@@ -23,8 +23,11 @@ class BookRules:
     bridges   the same for the first update after a snapshot; None where it is no different
     checksum  of a book's bids and asks from the best on, as many as `checksum_depth`; None where the venue sends none
     depth     levels a side that the venue keeps, None for all: what falls below is cut after each update
+    restarts  whether the venue may begin to number anew, so that a lower sequence is judged by `follows`
+    snapshot_depth   levels a side that a snapshot holds at most, None for all: nothing is known of what lies beyond its
+              last, so the book holds nothing there, and has a gap once fewer than `least_levels` are left of a side
 
-    An update whose sequence the book already holds is old, and passed over, whatever the venue.
+    An update whose sequence the book already holds is old, and passed over, unless the venue restarts its numbers.
     """
 
     follows: Callable[[int, BookUpdate], bool] | None = None
@@ -32,6 +35,9 @@ class BookRules:
     checksum: Callable[[Sequence[Level], Sequence[Level]], int | str] | None = None
     checksum_depth: int = 25
     depth: int | None = None
+    restarts: bool = False
+    snapshot_depth: int | None = None
+    least_levels: int = 25
 
 
 class OrderBook:
@@ -43,6 +49,7 @@ class OrderBook:
         self._asks: SortedDict[float, Level] = SortedDict()
         self._waiting: deque[BookUpdate] = deque(maxlen=_WAITING_UPDATES)
         self._is_fresh = False
+        self._lowest_bid, self._highest_ask = -inf, inf
         self.is_right = False
         self.sequence: int | None = None
         self.updated: tuple[int, int] = 0, 0
@@ -67,7 +74,9 @@ class OrderBook:
         self._asks.clear()
         self.is_right = self._is_fresh = True
         self.sequence = snapshot.sequence
+        self._lowest_bid, self._highest_ask = -inf, inf
         self._write(snapshot)
+        self._bound()
         outcome: Outcome = self._verified(snapshot)
         waited = list(self._waiting)
         self._waiting.clear()
@@ -76,10 +85,18 @@ class OrderBook:
                 outcome = "gap"
         return outcome
 
+    def _bound(self) -> None:
+        """Remember how far the snapshot reaches, where it may have been cut."""
+        depth = self._rules.snapshot_depth
+        if depth is not None and len(self._bids) >= depth:
+            self._lowest_bid = self._bids.peekitem(0)[0]
+        if depth is not None and len(self._asks) >= depth:
+            self._highest_ask = self._asks.peekitem(-1)[0]
+
     def _change(self, update: BookUpdate) -> Outcome:
         last, sequence = self.sequence, update.sequence
         if last is not None and sequence is not None:
-            if sequence <= last:
+            if sequence <= last and not self._rules.restarts:
                 return "old"
             follows = self._rules.bridges if self._is_fresh and self._rules.bridges else self._rules.follows
             if follows is not None and not follows(last, update):
@@ -90,15 +107,25 @@ class OrderBook:
         if sequence is not None:
             self.sequence = sequence
         self._write(update)
+        if self._has_run_low():
+            self.invalidate()
+            return "gap"
         return self._verified(update)
 
+    def _has_run_low(self) -> bool:
+        least = self._rules.least_levels
+        return (self._lowest_bid > -inf and len(self._bids) < least) or (
+            self._highest_ask < inf and len(self._asks) < least
+        )
+
     def _write(self, update: BookUpdate) -> None:
-        for levels, side in ((update.bids, self._bids), (update.asks, self._asks)):
+        bids, asks = (self._bids, self._lowest_bid, inf), (self._asks, -inf, self._highest_ask)
+        for levels, (side, low, high) in ((update.bids, bids), (update.asks, asks)):
             for level in levels:
                 price = float(level[0])
                 if not -inf < price < inf:
                     raise ValueError(f"a price must be a finite number, was {level[0]}")
-                if float(level[1]):
+                if float(level[1]) and low <= price <= high:
                     side[price] = level
                 else:
                     side.pop(price, None)

@@ -169,7 +169,7 @@ class Fetcher:
             self._limiter.acquire(request.weight)
             meter.requests += 1
             with transport_errors(self.spec.id, self._url):
-                answer = self._client.get(self._url + request.path, params=dict(request.params))
+                answer = self._client.request(request.method, self._url + request.path, params=dict(request.params))
             meter.bytes += answer.num_bytes_downloaded
             self._observe(answer)
             if not answer.is_success:

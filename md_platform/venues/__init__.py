@@ -4,7 +4,7 @@ To add a venue: write its file after the pattern of `kraken.py`, and name it in 
 """
 
 from md_platform.errors import UnknownVenue
-from md_platform.venues import binance, bitfinex, bitstamp, coinbase, gemini, kraken
+from md_platform.venues import binance, bitfinex, bitstamp, bybit, coinbase, gemini, htx, kraken, kucoin, okx
 from md_platform.venues.spec import VenueSpec
 
 FILE = VenueSpec(id="file", title="Files that you import")
@@ -13,9 +13,13 @@ VENUES: tuple[VenueSpec, ...] = (
     *binance.VENUES,
     *bitfinex.VENUES,
     *bitstamp.VENUES,
+    *bybit.VENUES,
     *coinbase.VENUES,
     *gemini.VENUES,
+    *htx.VENUES,
     *kraken.VENUES,
+    *kucoin.VENUES,
+    *okx.VENUES,
     FILE,
 )
 

@@ -12,7 +12,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.errors import MalformedPayload, SourceError
-from md_platform.venues import binance_feed
+from md_platform.venues import binance_feed, binance_futures_feed
 from md_platform.venues.frames import (
     bar_frame,
     decoded,
@@ -188,7 +188,7 @@ BINANCE = VenueSpec(
     history=RestHistory(
         instruments_request, parse_instruments, bars_request, parse_bars, trades_request, parse_trades, parse_error
     ),
-    feeds=binance_feed.FEEDS,
+    feeds=(binance_feed.SPOT, *binance_futures_feed.FEEDS),
 )
 SANDBOX = replace(
     BINANCE,

@@ -1,7 +1,7 @@
-"""Binance live: combined streams of spot, USD-M and COIN-M futures. Frames in, events out.
+"""Binance live: combined streams, frames in, events out; the feed of spot. Sandbox: `sandbox`.
 
 Trades are aggregated trades, as in history: fills of one taker order at one price are one trade of `trade_count` fills.
-Spot quotes carry no time of the venue. Sizes of COIN-M are contracts, as the venue counts them. Sandbox: `sandbox`.
+Spot quotes carry no time of the venue. The feeds of futures are in `binance_futures_feed`.
 """
 
 import itertools
@@ -23,15 +23,15 @@ from md_platform.domain.events import (
     Side,
     Subscribed,
     Trade,
+    TradingStatus,
     Unknown,
 )
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Timeframe
-from md_platform.venues.feeds import Feed, Subscription, decoded_each
+from md_platform.venues.feeds import Feed, Subscription, decoded_each, levels_of
 from md_platform.venues.spec import RateLimit, Request
 
 _STREAMS: dict[Channel, str] = {"trades": "aggTrade", "quotes": "bookTicker", "book": "depth@100ms", "bars": "kline_1m"}
-_CHANNELS: dict[str, Channel] = {"trade": "trades", "aggTrade": "trades", "bookTicker": "quotes", "kline": "bars"}
 _NAMES_PER_MESSAGE = 100
 _MS = 1_000_000
 
@@ -70,6 +70,7 @@ class _Data(msgspec.Struct):
     A: str = ""
     u: int = 0
     U: int = 0
+    cs: str = ""
     pu: int | None = None
     k: _Kline | None = None
 
@@ -100,12 +101,12 @@ _decode_many = msgspec.json.Decoder(list[_Frame]).decode
 
 
 class BinanceSession:
-    """One combined-stream connection."""
+    """One combined-stream connection; `extra` are streams of the whole venue."""
 
-    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
-        self._streams = [f"{s.instrument.native.lower()}@{_STREAMS[s.channel]}" for s in subscriptions]
+    def __init__(self, subscriptions: Sequence[Subscription], extra: Sequence[str] = ()) -> None:
+        self._channels = {f"{s.instrument.native.lower()}@{_STREAMS[s.channel]}": s for s in subscriptions}
+        self._streams = [*self._channels, *extra]
         self._ids = {s.instrument.native.upper(): s.instrument.id for s in subscriptions}
-        self._channels = {s.instrument.native.lower() + "@" + _STREAMS[s.channel]: s for s in subscriptions}
         self._asked: dict[int, list[str]] = {}
         self._numbers = itertools.count(1)
 
@@ -128,10 +129,11 @@ class BinanceSession:
                 out += self._answer(raw, frame)
                 continue
             instrument = ids.get(data.s)
-            if instrument is None:
-                out.append(Unknown(raw))
-                continue
             kind = data.e
+            if instrument is None:
+                if kind != "contractInfo":  # which tells of every contract there is
+                    out.append(Unknown(raw))
+                continue
             try:
                 if kind == "aggTrade" and type(data.a) is int:
                     side: Side = "sell" if data.m else "buy"  # m: the resting order bought
@@ -154,8 +156,7 @@ class BinanceSession:
         if frame.error is not None:
             return [Refused(f"{frame.error.code} {frame.error.msg}")]
         confirmed: dict[Channel, list[str]] = {}
-        for name in names:
-            subscription = self._channels[name]
+        for subscription in filter(None, map(self._channels.get, names)):
             confirmed.setdefault(subscription.channel, []).append(subscription.instrument.native)
         return [Subscribed(channel, symbols) for channel, symbols in confirmed.items()]
 
@@ -180,8 +181,8 @@ def _depth(data: _Data, instrument: str, received_ns: int) -> BookUpdate:
         instrument,
         at,
         received_ns,
-        data.b,
-        data.a,
+        levels_of(data.b),
+        levels_of(data.a),
         sequence=data.u,
         first_sequence=data.U,
         previous_sequence=data.pu,
@@ -193,6 +194,7 @@ def _bar(data: _Data, instrument: str, received_ns: int) -> Bar:
     if kline is None:
         raise TypeError("a kline must hold k")
     opened = kline.t * _MS
+    is_inverse = instrument.endswith("-USD-PERP")  # COIN-M: V and v are contracts, Q and q the base currency
     return Bar(
         instrument,
         kline.i,
@@ -203,15 +205,19 @@ def _bar(data: _Data, instrument: str, received_ns: int) -> Bar:
         float(kline.l),
         float(kline.c),
         float(kline.v),
-        float(kline.q),
+        None if is_inverse else float(kline.q),
         kline.n,
         float(kline.V),
-        float(kline.Q),
+        None if is_inverse else float(kline.Q),
         kline.x,
         "venue",
         0,
         received_ns,
     )
+
+
+def _status(data: _Data, instrument: str, _received_ns: int) -> TradingStatus:
+    return TradingStatus(data.cs != "TRADING", instrument, data.cs)
 
 
 _PARSERS: dict[str, Callable[[_Data, str, int], Event]] = {
@@ -220,6 +226,7 @@ _PARSERS: dict[str, Callable[[_Data, str, int], Event]] = {
     "": _quote,
     "depthUpdate": _depth,
     "kline": _bar,
+    "contractInfo": _status,
 }
 
 
@@ -233,27 +240,16 @@ def spot_follows(last: int, update: BookUpdate) -> bool:
     return first is not None and end is not None and first <= last + 1 <= end
 
 
-def futures_follows(last: int, update: BookUpdate) -> bool:
-    """Futures updates name the one before."""
-    return update.previous_sequence == last
-
-
-def futures_bridges(last: int, update: BookUpdate) -> bool:
-    """The first one after a snapshot holds the snapshot's own number."""
-    first, end = update.first_sequence, update.sequence
-    return futures_follows(last, update) or (first is not None and end is not None and first <= last <= end)
-
-
 def _parse_snapshot(payload: bytes, instrument: Instrument, received_ns: int) -> BookUpdate:
-    """A REST depth answer. MsgspecError (a ValueError) where it is not one."""
+    """A REST depth answer; ValueError where it is not one."""
     book = msgspec.json.decode(payload, type=_Snapshot)
     at = book.E * _MS or received_ns
-    return BookUpdate(
-        instrument.id, at, received_ns, book.bids, book.asks, is_snapshot=True, sequence=book.lastUpdateId
-    )
+    bids, asks = levels_of(book.bids), levels_of(book.asks)
+    return BookUpdate(instrument.id, at, received_ns, bids, asks, is_snapshot=True, sequence=book.lastUpdateId)
 
 
-def _snapshot_request(path: str, weight: float) -> Callable[[Instrument], Request]:
+def snapshot_request(path: str, weight: float) -> Callable[[Instrument], Request]:
+    """How a book is asked at `path`."""
     return lambda instrument: Request(path, {"symbol": instrument.native, "limit": 1_000}, weight)
 
 
@@ -264,29 +260,10 @@ SPOT = Feed(
     session=BinanceSession,
     numbers_trades=True,
     book=BookRules(follows=spot_follows),
-    snapshot_request=_snapshot_request("/api/v3/depth", 50),
+    snapshot_request=snapshot_request("/api/v3/depth", 50),
     parse_snapshot=_parse_snapshot,
     max_streams=1_024,
     max_connection_s=24 * 3_600,
     connect_limit=RateLimit(weight=300, window_s=300),
 )
-USDM = replace(
-    SPOT,
-    name="binance-usdm",
-    urls=("wss://fstream.binance.com/stream",),
-    rest_url="https://fapi.binance.com",
-    accepts=lambda instrument: instrument.is_perpetual and instrument.quote != "USD",
-    book=BookRules(follows=futures_follows, bridges=futures_bridges),
-    snapshot_request=_snapshot_request("/fapi/v1/depth", 20),
-    max_streams=200,
-)
-COINM = replace(
-    USDM,
-    name="binance-coinm",
-    urls=("wss://dstream.binance.com/stream",),
-    rest_url="https://dapi.binance.com",
-    accepts=lambda instrument: instrument.is_perpetual and instrument.quote == "USD",
-    snapshot_request=_snapshot_request("/dapi/v1/depth", 20),
-)
 SANDBOX = replace(SPOT, name="sandbox", urls=("ws://127.0.0.1:8090/binance/stream",))
-FEEDS = (SPOT, USDM, COINM)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from md_platform.domain.books import BookRules
-from md_platform.domain.events import BookUpdate, Channel, Event, Malformed
+from md_platform.domain.events import BookUpdate, Channel, Event, Level, Malformed
 from md_platform.domain.instruments import Instrument
 from md_platform.venues.spec import RateLimit, Request
 
@@ -53,8 +53,11 @@ class Feed:
     book                 how its books are kept right
     snapshot_request, parse_snapshot   the REST request for a whole book, where the feed sends changes only, and its
                          answer: payload, instrument and received_ns in; ValueError where it is no book
+    instruments_requests, parse_instruments   where its instruments are not those of the venue's history: the REST
+                         requests for them all, and the instruments in one answer (payload, venue id); a payload that
+                         is no answer raises MalformedPayload
     numbers_trades       whether an instrument's trade ids are consecutive, so that a jump is a hole
-    rest_url             where books and tokens are asked, None: the venue's own
+    rest_url             where books, tokens and instruments are asked, None: the venue's own
     token_request, token_url   where a connection needs a token: the REST request, and the address from its answer
     max_streams          subscriptions that one connection may carry
     ping, ping_after_s   what to send when nothing was sent for that long; None: WebSocket's own pings suffice
@@ -72,6 +75,8 @@ class Feed:
     book: BookRules = _UNNUMBERED
     snapshot_request: Callable[[Instrument], Request] | None = None
     parse_snapshot: Callable[[bytes, Instrument, int], BookUpdate] | None = None
+    instruments_requests: tuple[Request, ...] = ()
+    parse_instruments: Callable[[bytes, str], list[Instrument]] | None = None
     rest_url: str | None = None
     numbers_trades: bool = False
     address: Callable[[str, Sequence[Subscription]], str] = lambda url, _: url
@@ -114,3 +119,12 @@ def decoded_each(
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             out.append(Malformed(frame, str(error)))
     return good
+
+
+def levels_of(rows: Sequence[Sequence[str]]) -> list[Level]:
+    """Price and size that each of `rows` begins with; ValueError where one is no number or is missing."""
+    levels = [(price, size) for price, size, *_ in rows]
+    for price, size in levels:
+        float(price)
+        float(size)
+    return levels

@@ -7,8 +7,8 @@ network code in `sources` reads these and knows no venue by name.
 import datetime as dt
 import email.utils
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -35,19 +35,21 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET request: path below the venue's REST address, query parameters, and what it costs of the rate limit.
+    """A request: path below the venue's REST address, query parameters, and what it costs of the rate limit.
 
-    `bookmark` is not sent: it is what the parser of the answer wants to remember of the pages before.
+    `bookmark` is not sent: it is what the parser of the answer wants to remember of the pages before. A POST carries no
+    body.
     """
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     weight: float = 1.0
     bookmark: int | None = None
+    method: Literal["GET", "POST"] = "GET"
 
     def changed(self, **params: str | int) -> "Request":
         """The same request with some parameters changed."""
-        return Request(self.path, {**self.params, **params}, self.weight, self.bookmark)
+        return replace(self, params={**self.params, **params})
 
 
 @dataclass(frozen=True, slots=True)

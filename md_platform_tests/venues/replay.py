@@ -38,6 +38,48 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def cells(name: str) -> list[list[str]]:
+    """The same of files that have no header, such as candles."""
+    with gzip.open(FACTS / f"{name}.csv.gz", "rt") as file:
+        return list(csv.reader(file))
+
+
+def expected_trades(name: str) -> list[tuple[object, ...]]:
+    """Trades of the capture `name`, as `told` tells them."""
+    return [
+        (r["trade_id"], float(r["price"]), float(r["amount"]), r["taker_side"], int(r["exchange_ts_ms"]))
+        for r in rows(f"{name}.trades")
+    ]
+
+
+def told(trades: Iterable[Trade]) -> list[tuple[object, ...]]:
+    """What of `trades` is compared with the facts: id, price, size, taker's side, ms."""
+    return [(str(t.trade_id), t.price, t.size, t.taker_side, t.ts_event // 1_000_000) for t in trades]
+
+
+def expected_candles(name: str) -> list[tuple[object, ...]]:
+    """Updates of candles in the capture `name`: start in ms, open, high, low, close, volume, whether closed."""
+    return [(int(c[2]), *map(float, c[4:9]), c[11] == "True") for c in cells(f"{name}.candles")]
+
+
+def drawn(bars: Iterable[Bar]) -> list[tuple[object, ...]]:
+    """The same of `bars`."""
+    return [(b.open_time // 1_000_000, b.open, b.high, b.low, b.close, b.volume, b.is_closed) for b in bars]
+
+
+def links(feed: Feed, updates: Iterable[BookUpdate]) -> int:
+    """How many updates follow the one before of their instrument, by the feed's own rule."""
+    assert feed.book.follows is not None
+    last: dict[str, int] = {}
+    count = 0
+    for update in updates:
+        if update.sequence is not None:
+            if update.instrument in last and not update.is_snapshot:
+                count += feed.book.follows(last[update.instrument], update)
+            last[update.instrument] = update.sequence
+    return count
+
+
 def capture(name: str) -> Iterator[Record]:
     """Records of the capture `name`."""
     return read_capture(CAPTURES / f"{name}.jsonl.zst")
@@ -89,25 +131,42 @@ def replay(
 ) -> Replayed:
     """Feed `records` to a session per connection and to books, as the live process does.
 
-    `snapshot_of` tells whose book a REST answer is, None where it is no book; without it, that is read as at Binance.
+    `snapshot_of` tells whose book a REST answer is, None where it is no book; without it, its address tells.
     """
+    return replay_each([(feed, instruments)], records, session, snapshot_of)
+
+
+def replay_each(
+    feeds: Sequence[tuple[Feed, Sequence[Instrument]]],
+    records: Iterable[Record],
+    session: Callable[[Sequence[Subscription]], Session] | None = None,
+    snapshot_of: Callable[[Record], Instrument | None] | None = None,
+) -> Replayed:
+    """The same where a capture holds several feeds: each connection is of the feed that has its address."""
     out = Replayed()
-    sessions: dict[str, Session] = {}
-    by_native = {each.native.upper(): each for each in instruments}
+    sessions: dict[str, tuple[Feed, Session]] = {}
     for record in records:
         if record.t == "connect":
-            sessions[record.conn] = (session or feed.session)(subscribed(feed, instruments))
-            sessions[record.conn].opening()
+            feed, instruments = next((each for each in feeds if record.addr in each[0].urls), feeds[0])
+            sessions[record.conn] = feed, (session or feed.session)(subscribed(feed, instruments))
+            sessions[record.conn][1].opening()
         elif record.t == "recv":
-            for event in sessions[record.conn].receive([record.payload], record.received_ns):
+            feed, conversation = sessions[record.conn]
+            for event in conversation.receive([record.payload], record.received_ns):
                 _take(out, feed, event)
-        elif record.t == "http" and feed.parse_snapshot and snapshot_of:
-            if whose := snapshot_of(record):
-                _take(out, feed, feed.parse_snapshot(record.payload, whose, record.received_ns))
-        elif record.t == "http" and feed.parse_snapshot and "depth" in urlsplit(record.url).path:
-            symbol = parse_qs(urlsplit(record.url).query).get("symbol", [instruments[0].native])[0]
-            _take(out, feed, feed.parse_snapshot(record.payload, by_native[symbol.upper()], record.received_ns))
+        elif record.t == "http" and (parse := feeds[0][0].parse_snapshot):
+            whose = snapshot_of(record) if snapshot_of else _whose_book(record, feeds[0][1])
+            if whose:
+                _take(out, feeds[0][0], parse(record.payload, whose, record.received_ns))
     return out
+
+
+def _whose_book(record: Record, instruments: Sequence[Instrument]) -> Instrument | None:
+    url = urlsplit(record.url)
+    if not ("depth" in url.path or "orderbook" in url.path):
+        return None
+    symbol = parse_qs(url.query).get("symbol", [instruments[0].native])[0]
+    return next(each for each in instruments if each.native.upper() == symbol.upper())
 
 
 def _take(out: Replayed, feed: Feed, event: Event) -> None:
