@@ -4,15 +4,18 @@ To add a venue: write its file after the pattern of `kraken.py`, and name it in 
 """
 
 from md_platform.errors import UnknownVenue
-from md_platform.venues import binance, bybit, coinbase, htx, kraken, kucoin, okx
+from md_platform.venues import binance, bitfinex, bitstamp, bybit, coinbase, gemini, htx, kraken, kucoin, okx
 from md_platform.venues.spec import VenueSpec
 
 FILE = VenueSpec(id="file", title="Files that you import")
 
 VENUES: tuple[VenueSpec, ...] = (
     *binance.VENUES,
+    *bitfinex.VENUES,
+    *bitstamp.VENUES,
     *bybit.VENUES,
     *coinbase.VENUES,
+    *gemini.VENUES,
     *htx.VENUES,
     *kraken.VENUES,
     *kucoin.VENUES,

@@ -12,6 +12,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.errors import InvalidTimeframe, MalformedPayload, SourceError, SourceRejected
+from md_platform.venues import coinbase_2021_feed, coinbase_feed
 from md_platform.venues.frames import (
     bar_frame,
     decoded,
@@ -143,6 +144,7 @@ COINBASE = VenueSpec(
     history=RestHistory(
         instruments_request, parse_instruments, bars_request, parse_bars, trades_request, parse_trades, parse_error
     ),
+    feeds=(coinbase_feed.ADVANCED, coinbase_2021_feed.PRO),
 )
 SANDBOX = replace(
     COINBASE,
@@ -151,5 +153,6 @@ SANDBOX = replace(
     rest_url="http://127.0.0.1:8090/coinbase",
     ccxt=None,
     is_simulated=True,
+    feeds=(coinbase_feed.SANDBOX,),
 )
 VENUES = (COINBASE, SANDBOX)

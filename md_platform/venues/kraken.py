@@ -13,6 +13,7 @@ import polars as pl
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.errors import InvalidTimeframe, RateLimited, SourceError, SourceRejected, SourceUnavailable
+from md_platform.venues import kraken_feed, kraken_v1_feed
 from md_platform.venues.frames import (
     bar_frame,
     decoded,
@@ -38,7 +39,7 @@ INTERVALS = {
     Timeframe.H4: 240,
     Timeframe.D1: 1_440,
 }
-CURRENCIES = {"XBT": "BTC", "XDG": "DOGE"}
+CURRENCIES = {code: name for name, code in kraken_v1_feed.CODES.items()}
 """Kraken's own codes in pair names, and the ones that everyone else uses."""
 OHLC_COLUMNS = ("time", "open", "high", "low", "close", "vwap", "volume", "trade_count")
 TRADE_COLUMNS = ("price", "size", "time", "side", "order_type", "misc", "trade_id")
@@ -155,6 +156,7 @@ KRAKEN = VenueSpec(
     history=RestHistory(
         instruments_request, parse_instruments, bars_request, parse_bars, trades_request, parse_trades, parse_error
     ),
+    feeds=(kraken_feed.V2, kraken_v1_feed.V1),
 )
 SANDBOX = replace(
     KRAKEN,
@@ -164,5 +166,6 @@ SANDBOX = replace(
     rate_limit=RateLimit(weight=55, window_s=60),  # the sandbox lets 60 through at once
     ccxt=None,
     is_simulated=True,
+    feeds=(kraken_feed.SANDBOX,),
 )
 VENUES = (KRAKEN, SANDBOX)

@@ -22,6 +22,7 @@ from md_platform.domain.schemas import RAW_BARS, RAW_TRADES
 from md_platform.errors import (
     MalformedPayload,
     RateLimited,
+    SourceError,
     SourceRejected,
     SourceUnavailable,
     StorageError,
@@ -295,3 +296,9 @@ def test_what_has_not_begun_is_empty_and_not_asked_for(serve, tmp_path, impatien
     assert history.bars(BTC, DAY).frame.schema == RAW_BARS.schema
     assert history.trades(BTC, DAY).frame.schema == RAW_TRADES.schema
     assert server.asked == []
+
+
+def test_a_venue_that_is_live_only_has_its_history_from_ccxt(tmp_path, impatient):
+    found = sources(tmp_path, impatient, {"gemini": VenueUrls(rest="http://127.0.0.1:9")})
+    with pytest.raises(SourceError, match=r"ccxt-gemini@127\.0\.0\.1:9"):
+        found.bars(Instrument("gemini", "BTC", "USD", "btcusd"), DAY)
