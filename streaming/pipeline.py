@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-import msgspec
-
 from md_platform.domain.books import OrderBook
 from md_platform.domain.events import (
     Bar,
@@ -46,7 +44,6 @@ _HOLE_WAITS_NS = 2_000_000_000
 _LARGEST = 2**63 - 1
 _BY_TRADES_NS = 3_600 * 1_000_000_000
 _RAW_AT_MOST = 4_096
-_OF_PRIMARY = {Quote, BookUpdate, Bar}
 BOOK_LEVELS = 10
 
 
@@ -164,7 +161,9 @@ class Pipeline:
             if type(event) is Trade:
                 trade = event
                 self._trade(link, event, out)
-            elif type(event) in _OF_PRIMARY:
+            elif type(event) is BookUpdate:
+                self._book(link, event)
+            elif type(event) is Quote or type(event) is Bar:
                 if link.is_primary:
                     self._state(link, event, out)
             else:
@@ -175,12 +174,10 @@ class Pipeline:
         if out:
             self._put(out)
 
-    def _state(self, link: Link, event: Event, out: list[Published]) -> None:
-        if type(event) is Quote:
+    def _state(self, link: Link, event: Quote | Bar, out: list[Published]) -> None:
+        if isinstance(event, Quote):
             self._quote(link, event, out)
-        elif type(event) is BookUpdate:
-            self._book(link, event)
-        elif type(event) is Bar and event.is_closed:
+        elif event.is_closed:
             out.append(event)
 
     def _trade(self, link: Link, trade: Trade, out: list[Published]) -> None:
@@ -221,12 +218,15 @@ class Pipeline:
         out.append(quote)
 
     def _book(self, link: Link, update: BookUpdate) -> None:
-        book = self._books.get(update.instrument)
+        """Each link keeps its own books, as a snapshot may come before the link is primary."""
+        book = link.books.get(update.instrument)
         if book is None:
-            book = self._books[update.instrument] = OrderBook(link.connection.feed.book)
+            book = link.books[update.instrument] = OrderBook(link.connection.feed.book)
         outcome = book.apply(update)
         if outcome == "applied":
-            self._changed_books.add(update.instrument)
+            if link.is_primary:
+                self._books[update.instrument] = book
+                self._changed_books.add(update.instrument)
         elif outcome == "waiting":
             if link.connection.feed.snapshot_request is not None:
                 self.resync(link, update.instrument)
@@ -236,14 +236,14 @@ class Pipeline:
             self.resync(link, update.instrument)
 
     def book(self, instrument: str) -> OrderBook | None:
-        """The book of `instrument`, right or not."""
+        """The book of `instrument` on the link that serves it, right or not."""
         return self._books.get(instrument)
 
-    def snapshot(self, update: BookUpdate) -> None:
-        """A whole book that was asked over REST."""
-        book = self._books.get(update.instrument)
-        if book is not None and not book.is_right and book.apply(update) == "applied":
-            self._changed_books.add(update.instrument)
+    def snapshot(self, link: Link, update: BookUpdate) -> None:
+        """A whole book that was asked over REST for `link`."""
+        book = link.books.get(update.instrument)
+        if book is not None and not book.is_right:
+            self._book(link, update)
 
     def _other(self, link: Link, event: Event, out: list[Published]) -> None:
         self.counts.kinds[type(event).__name__] += 1
@@ -255,10 +255,14 @@ class Pipeline:
             case Refused(reason, channel, symbols):
                 self._say(link, "refused", reason, channels=[channel] if channel else [], instruments=symbols)
             case TradingStatus(is_halted, instrument, reason):
+                changed = []
                 for id_, tracked in self._tracked.items():
-                    if instrument in (None, id_) and id_.startswith(link.connection.venue + ":"):
+                    concerned = instrument in (None, id_) and id_.startswith(link.connection.venue + ":")
+                    if concerned and tracked.tape.is_halted != is_halted:
                         tracked.tape.is_halted = is_halted
-                self._say(link, "halted" if is_halted else "resumed", reason, instruments=[instrument or "all"])
+                        changed.append(id_)
+                if changed:
+                    self._say(link, "halted" if is_halted else "resumed", reason, instruments=changed)
             case SequenceGap(expected, got, channel, instrument):
                 self._say(
                     link,
@@ -270,6 +274,8 @@ class Pipeline:
                     last_missing=got - 1,
                 )
                 self._lost(link, link.last_ns - _HOLE_WAITS_NS, link.last_ns, "sequence jumped")
+                if "book" in link.connection.channels and link.connection.feed.snapshot_request is None:
+                    link.connection.renew()
 
     def notice(self, notice: FeedNotice) -> None:
         """Pass on what happened to a connection."""
@@ -278,6 +284,8 @@ class Pipeline:
 
     def opened(self, link: Link) -> None:
         """A connection serves: what it missed since it last did, or since midnight, is to be filled from history."""
+        self._books.update(link.books)
+        self._changed_books.update(link.books)
         last_ns = self._last_ns.pop(link.connection.name, None)
         if last_ns is not None:
             self._lost(link, last_ns, link.connected_ns, "disconnected")
@@ -291,10 +299,10 @@ class Pipeline:
     def closed(self, link: Link) -> None:
         """A connection is gone: its books are wrong from now on."""
         self._last_ns[link.connection.name] = link.last_ns
-        for subscription in link.connection.subscriptions:
-            book = self._books.get(subscription.instrument.id)
-            if subscription.channel == "book" and book is not None:
-                book.invalidate()
+        for instrument, book in link.books.items():
+            book.invalidate()
+            if self._books.get(instrument) is book:
+                del self._books[instrument]
 
     def _lost(self, link: Link, start_ns: int, end_ns: int, cause: str) -> None:
         """Say that `[start_ns, end_ns]` (our clock) is a hole, and have what traded in it looked for."""
@@ -359,7 +367,7 @@ class Pipeline:
             for hole in tracked.tape.ids.open_holes(now_ns - _HOLE_WAITS_NS):
                 self._missing(tracked, hole, out)
         if running:
-            for instrument in self._changed_books:
+            for instrument in self._changed_books & self._books.keys():
                 top = self._books[instrument].top(instrument, BOOK_LEVELS)
                 if top is not None:
                     out.append(top)
@@ -396,7 +404,7 @@ class Pipeline:
 
     def _reject(self, link: Link, event: Trade | Quote, rule: str, out: list[Published]) -> None:
         self.counts.kinds["rejected"] += 1
-        out.append(self._quarantined(link, rule, msgspec.json.encode(event)))
+        out.append(self._quarantined(link, rule, repr(event).encode()))
 
     def _quarantined(self, link: Link, reason: str, raw: bytes) -> Quarantined:
         connection = link.connection

@@ -66,7 +66,7 @@ class Replay:
     async def run(
         self,
         intake: Intake,
-        snapshot: Callable[[BookUpdate], None],
+        snapshot: Callable[[Link, BookUpdate], None],
         tick: Callable[[], None],
         speed: float | None,
     ) -> None:
@@ -94,7 +94,7 @@ class Replay:
         together: Sequence[Record],
         links: dict[str, Link],
         intake: Intake,
-        snapshot: Callable[[BookUpdate], None],
+        snapshot: Callable[[Link, BookUpdate], None],
     ) -> None:
         record = together[0]
         if record.t == "connect":
@@ -107,7 +107,10 @@ class Replay:
             for feed, subscribed in self.feeds:
                 instrument = _asked(feed, subscribed, record.url)
                 if instrument is not None and feed.parse_snapshot is not None:
-                    snapshot(feed.parse_snapshot(record.payload, instrument, record.received_ns))
+                    update = feed.parse_snapshot(record.payload, instrument, record.received_ns)
+                    for link in links.values():
+                        if link.connection.feed is feed:
+                            snapshot(link, update)
 
     def _link(self, record: Record, intake: Intake) -> Link:
         feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])

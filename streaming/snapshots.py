@@ -23,11 +23,11 @@ _RETRY_S = 2.0
 class Snapshots:
     """Asks for books that went wrong: over REST where the feed has a request for it, else by a new link."""
 
-    def __init__(self, give: Callable[[BookUpdate], None], recorder: Recorder | None = None) -> None:
+    def __init__(self, give: Callable[[Link, BookUpdate], None], recorder: Recorder | None = None) -> None:
         self._fetchers: dict[str, Fetcher] = {}
         self._give = give
         self._recorder = recorder
-        self._asked: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[tuple[Link, str], asyncio.Task[None]] = {}
 
     def add(self, feed: Feed, fetcher: Fetcher) -> None:
         """Ask books of `feed` by `fetcher`."""
@@ -39,22 +39,23 @@ class Snapshots:
         if connection.feed.snapshot_request is None:
             connection.renew()
             return
-        if instrument_id in self._asked:
+        key = link, instrument_id
+        if key in self._asked:
             return
         instrument = next(s.instrument for s in connection.subscriptions if s.instrument.id == instrument_id)
-        task = asyncio.get_running_loop().create_task(self._ask(connection.feed, instrument))
-        self._asked[instrument_id] = task
-        task.add_done_callback(lambda _: self._asked.pop(instrument_id, None))
+        task = asyncio.get_running_loop().create_task(self._ask(link, instrument))
+        self._asked[key] = task
+        task.add_done_callback(lambda _: self._asked.pop(key, None))
 
-    async def _ask(self, feed: Feed, instrument: Instrument) -> None:
+    async def _ask(self, link: Link, instrument: Instrument) -> None:
         try:
-            update = await asyncio.to_thread(self._fetched, feed, instrument)
+            update = await asyncio.to_thread(self._fetched, link.connection.feed, instrument)
         except (MdpError, ValueError) as error:
             log.warning("no book over REST", instrument=instrument.id, reason=str(error))
             await asyncio.sleep(_RETRY_S)
         else:
             if update is not None:
-                self._give(update)
+                self._give(link, update)
 
     def _fetched(self, feed: Feed, instrument: Instrument) -> BookUpdate | None:
         if feed.snapshot_request is None or feed.parse_snapshot is None:
