@@ -18,9 +18,9 @@ import httpx
 import psycopg
 import redis
 
-from md_platform.embedded import dagster_services, postgres, valkey
+from md_platform.embedded import dagster_services, live_services, postgres, valkey
 from md_platform.embedded.home import LEAST_FREE_BYTES, Home
-from md_platform.embedded.platform import external_database_url, external_redis_url, require_python
+from md_platform.embedded.platform import external_database_url, external_redis_url, has_feed, require_python
 from md_platform.embedded.ports import LOOPBACK, answers, holder, is_free
 from md_platform.errors import MdpError, UnsupportedPython
 from md_platform.settings import Settings
@@ -56,6 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_database(settings, home, running=owner is not None),
         _redis(settings, home, running=owner is not None),
         _sandbox(settings, running=owner is not None),
+        *_live(settings, home, running=owner is not None),
         *_dagster(settings, running=owner is not None),
         _folder("lake", settings.lake, "MDP_LAKE_URI"),
         _folder("archive", settings.archive, "MDP_ARCHIVE_URI"),
@@ -139,6 +140,27 @@ def _sandbox(settings: Settings, *, running: bool) -> Finding:
         well = answers(settings.sandbox_port)
         return Finding("sandbox", "", address, *(("ok",) if well else ("wrong", "does not answer", _LOGS)))
     return _port("sandbox", settings.sandbox_port, "MDP_SANDBOX_PORT")
+
+
+def _live(settings: Settings, home: Home, *, running: bool) -> Iterator[Finding]:
+    address = f"http://{LOOPBACK}:{settings.stream_port}"
+    if not settings.stream or not any(map(has_feed, settings.instruments)):
+        yield Finding("live process", "", "", "off", "", "")
+        return
+    if not running:
+        yield _port("live process", settings.stream_port, "MDP_STREAM_PORT")
+        return
+    try:
+        answer = httpx.get(f"{address}/readyz", timeout=5).json()
+    except (httpx.HTTPError, ValueError) as error:
+        yield Finding("live process", "", address, "wrong", f"does not answer: {error}", _LOGS)
+    else:
+        problems = ", ".join(answer["problems"])
+        yield Finding("live process", "", address, "note" if problems else "ok", problems, _LOGS if problems else "")
+    if live_services.writes(home):
+        yield Finding("live writer", "", str(home.stream))
+    else:
+        yield Finding("live writer", "", str(home.stream), "wrong", "stores nothing", _LOGS)
 
 
 def _dagster(settings: Settings, *, running: bool) -> Iterator[Finding]:

@@ -27,14 +27,19 @@ def stream(environment: Mapping[str, str], instruments: Sequence[str], port: int
 
 def writer(home: Home, environment: Mapping[str, str]) -> Service:
     """The process that stores what the spool holds."""
-    beat = home.stream / "writer.beat"
     return Service(
         name="stream-writer",
         argv=(sys.executable, "-m", "streaming", "write"),
-        probe=lambda: beat.exists() and time.time() - beat.stat().st_mtime < _FRESH_S,
+        probe=lambda: writes(home),
         address=str(home.stream / "spool.db"),
         environment=environment,
     )
+
+
+def writes(home: Home) -> bool:
+    """Whether a writer was at work a moment ago."""
+    beat = home.stream / "writer.beat"
+    return beat.exists() and time.time() - beat.stat().st_mtime < _FRESH_S
 
 
 def _is_healthy(address: str) -> bool:

@@ -108,6 +108,7 @@ def platform(home: Path) -> Iterator[Orchestrator]:
         "MDP_DAGSTER_PORT": str(port),
         "MDP_SANDBOX_PORT": str(_free_port()),
         "MDP_FIRST_LOAD_DAYS": "0",
+        "MDP_STREAM": "false",
     }
     with (home / "up.log").open("wb") as log:
         process = subprocess.Popen(
