@@ -427,6 +427,18 @@ def test_a_gap_that_is_found_late_gives_a_revision_of_what_was_reported():
     ]  # fmt: skip
 
 
+def test_a_gap_that_is_found_late_and_filled_by_its_trades_gives_revisions():
+    bars = fed([trade(10, 1, 10.0), trade(310, 2, 11.0)])
+    assert ("5m", 0) in names(bars.closed())
+    bars.gap(START + 11 * SECOND_NS, START + 200 * SECOND_NS)
+    assert bars.add_all([trade(20, 8, 30.0), trade(130, 9, 9.0)]) == []
+    assert bars.closed() == []
+    bars.filled(START + 11 * SECOND_NS, START + 200 * SECOND_NS)
+    assert [(bar.timeframe, bar.high, bar.revision) for bar in bars.closed()] == [
+        ("1s", 30.0, 0), ("1s", 9.0, 0), ("1m", 30.0, 1), ("1m", 9.0, 1), ("5m", 30.0, 2),
+    ]  # fmt: skip
+
+
 def test_repair_reports_our_own_minute_where_history_agrees_that_all_is_there():
     bars = fed([trade(10, 1)])
     bars.gap(START + 20 * SECOND_NS, START + 30 * SECOND_NS)
