@@ -211,6 +211,7 @@ def test_resuming_anywhere_is_as_if_never_stopped(data, tape, stop):
     assert_equal(table(mine), table(rest))
 
 
+@settings(deadline=None)
 @given(tapes(max_size=12), st.integers(0, 12))
 def test_parts_join_to_the_part_of_all(tape, cut):
     head, tail = tape[:cut], tape[cut:]
@@ -474,6 +475,7 @@ def test_a_hole_between_the_store_and_the_trades_is_incomplete():
 spans = st.tuples(st.integers(10, 60), st.integers(1, 20)).map(lambda row: (row[0], row[0] + row[1]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), spans), max_size=12), spans)
 def test_holes_are_sets_of_instants(changes, asked):
     """Of the time before the beginning, at 10, no period is named."""
