@@ -161,8 +161,9 @@ class Periods:
         for level in (SECOND, MINUTE):
             for traded in list(self._of(level).values()):
                 overlaps = traded.open_time < end_ns and start_ns < traded.open_time + _length(level)
-                if overlaps and traded.closed is None and traded.parts and self.is_due(level, traded.open_time):
-                    self.report(level, traded)
+                if overlaps and traded.parts and not traded.is_sealed and self.is_due(level, traded.open_time):
+                    is_late = level == MINUTE and self.cascade.is_held(traded.open_time)
+                    self.report(level, traded, is_late=is_late)
         self.close_longer(start_ns, end_ns)
 
     def is_whole(self, bar: Bar) -> bool:

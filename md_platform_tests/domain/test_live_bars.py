@@ -211,6 +211,7 @@ def test_resuming_anywhere_is_as_if_never_stopped(data, tape, stop):
     assert_equal(table(mine), table(rest))
 
 
+@settings(deadline=None)
 @given(tapes(max_size=12), st.integers(0, 12))
 def test_parts_join_to_the_part_of_all(tape, cut):
     head, tail = tape[:cut], tape[cut:]
@@ -427,6 +428,18 @@ def test_a_gap_that_is_found_late_gives_a_revision_of_what_was_reported():
     ]  # fmt: skip
 
 
+def test_a_gap_that_is_found_late_and_filled_by_its_trades_gives_revisions():
+    bars = fed([trade(10, 1, 10.0), trade(310, 2, 11.0)])
+    assert ("5m", 0) in names(bars.closed())
+    bars.gap(START + 11 * SECOND_NS, START + 200 * SECOND_NS)
+    assert bars.add_all([trade(20, 8, 30.0), trade(130, 9, 9.0)]) == []
+    assert bars.closed() == []
+    bars.filled(START + 11 * SECOND_NS, START + 200 * SECOND_NS)
+    assert [(bar.timeframe, bar.high, bar.revision) for bar in bars.closed()] == [
+        ("1s", 30.0, 0), ("1s", 9.0, 0), ("1m", 30.0, 1), ("1m", 9.0, 1), ("5m", 30.0, 2),
+    ]  # fmt: skip
+
+
 def test_repair_reports_our_own_minute_where_history_agrees_that_all_is_there():
     bars = fed([trade(10, 1)])
     bars.gap(START + 20 * SECOND_NS, START + 30 * SECOND_NS)
@@ -462,6 +475,7 @@ def test_a_hole_between_the_store_and_the_trades_is_incomplete():
 spans = st.tuples(st.integers(10, 60), st.integers(1, 20)).map(lambda row: (row[0], row[0] + row[1]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), spans), max_size=12), spans)
 def test_holes_are_sets_of_instants(changes, asked):
     """Of the time before the beginning, at 10, no period is named."""
