@@ -42,6 +42,9 @@ _CONNECT_TIMEOUT_S = 5.0
 _CONFIRM_TIMEOUT_S = 30.0  # Bitfinex took 13 s for two dozen
 _WATCH_EVERY_S = 0.25
 _RENEW_AT = 0.95  # of the venue's longest connection
+_NOTHING_AT_ALL_S = 60.0  # every venue sends heartbeats or quotes more often
+_NEVER_HEARD_S = 900.0
+_UNUSUAL = 30
 _STEADY_S = 60.0  # a link that lived this long was no failure of the address
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _CHANNEL_OF: dict[type, Channel] = {Trade: "trades", Quote: "quotes", BookUpdate: "book", Bar: "bars"}
@@ -69,6 +72,23 @@ class Intake(Protocol):
         """`link` was primary and is gone."""
 
 
+@dataclass(slots=True)
+class Silence:
+    """How long a channel has said nothing, and how long it usually does: few trade at night, and that is no stall."""
+
+    since: float
+    usual_s: float = 0.0
+
+    def broken(self, now: float) -> None:
+        """It spoke."""
+        self.usual_s += 0.1 * (now - self.since - self.usual_s)
+        self.since = now
+
+    def allowed_s(self, least_s: float) -> float:
+        """Silence from which it counts as stalled: `least_s`, and more for a channel that is often silent."""
+        return max(least_s, _UNUSUAL * self.usual_s) if self.usual_s else max(least_s, _NEVER_HEARD_S)
+
+
 class Link(picows.WSListener):
     """One socket from connect to disconnect, with its session."""
 
@@ -79,7 +99,7 @@ class Link(picows.WSListener):
         self.is_primary = False
         self.connected_ns = 0
         self.last_ns = 0
-        self.heard: dict[Channel, float] = {}
+        self.heard: dict[Channel, Silence] = {}
         self.unconfirmed = {(s.channel, s.instrument.native.upper()) for s in connection.subscriptions}
         self.refused: list[str] = []
         self.books: dict[str, OrderBook] = {}
@@ -138,7 +158,7 @@ class Link(picows.WSListener):
         for kind in {type(event) for event in events}:
             channel = _CHANNEL_OF.get(kind)
             if channel is not None:
-                self.heard[channel] = now
+                self.heard.setdefault(channel, Silence(now)).broken(now)
             elif kind is not Heartbeat:
                 for event in events:
                     if isinstance(event, Reply):
@@ -160,7 +180,7 @@ class Link(picows.WSListener):
             if event.channel not in (channel, None) or (symbols and native not in symbols)
         }
         for channel in {event.channel} if event.channel else self.connection.channels:
-            self.heard.setdefault(channel, time.monotonic())
+            self.heard.setdefault(channel, Silence(time.monotonic()))
 
     def send(self, frame: bytes | str) -> None:
         """Send one text message."""
@@ -180,12 +200,15 @@ class Link(picows.WSListener):
         if feed.ping is not None and time.monotonic() - self._sent_at >= feed.ping_after_s:
             self.send(feed.ping())
 
-    def stalled(self) -> Channel | None:
-        """A channel that has been silent for longer than its feed allows."""
+    def stalled(self) -> str | None:
+        """Why this link is taken to be dead although it is open, None where it is not."""
+        if time.time_ns() - self.last_ns > _NOTHING_AT_ALL_S * 1e9:
+            return f"silent: nothing at all for {_NOTHING_AT_ALL_S:g} s"
         now = time.monotonic()
-        for channel, at in self.heard.items():
-            if now - at > self.connection.feed.silence_s.get(channel, float("inf")):
-                return channel
+        for channel, silence in self.heard.items():
+            allowed_s = silence.allowed_s(self.connection.feed.silence_s.get(channel, float("inf")))
+            if now - silence.since > allowed_s:
+                return f"silent: nothing on {channel} for {allowed_s:.0f} s"
         return None
 
     def hears_market_data(self) -> bool:
@@ -326,8 +349,8 @@ class Connection:
             else:
                 return "the venue hung up"
             link.ping_if_idle()
-            if (channel := link.stalled()) is not None:
-                return f"silent: nothing on {channel} for {self.feed.silence_s[channel]:g} s"
+            if (cause := link.stalled()) is not None:
+                return cause
             if self._renew.is_set() or (renew_ns is not None and time.time_ns() > renew_ns):
                 return None
 

@@ -125,6 +125,7 @@ class Pipeline:
         self._quote_sequences: dict[str, int] = {}
         self._last_ns: dict[str, int] = {}
         self._begun: set[str] = set()
+        self._silent: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
 
@@ -286,6 +287,7 @@ class Pipeline:
         """A connection serves: what it missed since it last did, or since midnight, is to be filled from history."""
         self._books.update(link.books)
         self._changed_books.update(link.books)
+        self._silent.difference_update(instrument.id for instrument in _traded(link))
         last_ns = self._last_ns.pop(link.connection.name, None)
         if last_ns is not None:
             self._lost(link, last_ns, link.connected_ns, "disconnected")
@@ -299,6 +301,7 @@ class Pipeline:
     def closed(self, link: Link) -> None:
         """A connection is gone: its books are wrong from now on."""
         self._last_ns[link.connection.name] = link.last_ns
+        self._silent.update(instrument.id for instrument in _traded(link))
         for instrument, book in link.books.items():
             book.invalidate()
             if self._books.get(instrument) is book:
@@ -360,7 +363,8 @@ class Pipeline:
         out: list[Published] = []
         for tracked in self._tracked.values():
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
-            tracked.bars.advance(now_ns - skew)
+            if tracked.instrument.id not in self._silent:  # else bars would close over trades that are still to come
+                tracked.bars.advance(now_ns - skew)
             out += tracked.bars.closed()
             if running:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]

@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import polars as pl
 import structlog
@@ -14,8 +15,10 @@ import structlog
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval
+from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.errors import SourceError, UserError
 from md_platform.sources.history import HistorySources
+from md_platform.venues import venue_named
 from streaming.pipeline import Hole
 
 log = structlog.get_logger(__name__)
@@ -56,6 +59,7 @@ class Repair:
             reason = "history does not have all of it"
             for wait_s in _WAITS_S:
                 await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
+                hole = served_part(hole, time.time_ns())
                 try:
                     found = await asyncio.to_thread(self._asked, hole)
                 except (SourceError, UserError) as error:
@@ -84,6 +88,15 @@ class Repair:
     def _bars(self, hole: Hole) -> list[Bar]:
         interval = Interval(_instant(hole.start_ns), _instant(hole.end_ns))
         return bars_of(self._sources.bars(hole.instrument, interval).frame)
+
+
+def served_part(hole: Hole, now_ns: int) -> Hole:
+    """What of a hole by bars the venue still serves: some keep a few hours of 1m bars."""
+    bars_back = venue_named(hole.instrument.venue).bars_back
+    if not hole.by_bars or bars_back is None:
+        return hole
+    oldest_ns = now_ns - now_ns % MINUTE_NS - (bars_back - 2) * MINUTE_NS
+    return replace(hole, start_ns=max(hole.start_ns, oldest_ns))
 
 
 def trades_of(frame: pl.DataFrame, instrument: Instrument) -> list[Trade]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import structlog
-from md_platform.storage.live_store import LiveStore
 
 from md_platform.domain.wire import decode
-from md_platform.errors import StorageError
+from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
+from md_platform.storage.live_store import LiveStore
 from md_platform.storage.spool import Spool, Spooled
 from streaming.run import TAIL_NS
 
@@ -59,7 +59,7 @@ class Writer:
                 if sum(row.message.events for row in rows) < EVENTS_PER_WRITE // 10:
                     time.sleep(_IDLE_S)
             except StorageError as error:
-                if not error.retryable:
+                if not (error.retryable or isinstance(error, StorageFull)):
                     raise
                 if not self._failures:
                     log.warning("database is away", reason=str(error))
