@@ -38,6 +38,7 @@ class RedisSink:
         self._waiting: deque[tuple[Sequence[Message], int]] = deque()
         self._wake = asyncio.Event()
         self._wake.set()
+        self._sent = asyncio.Event()
         self.published_id = 0
         self.published = 0
         self.is_up = False
@@ -77,6 +78,12 @@ class RedisSink:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
 
+    async def reached(self, last_id: int) -> None:
+        """Wait until everything up to `last_id` of the spool is published."""
+        while self.published_id < last_id:
+            self._sent.clear()
+            await self._sent.wait()
+
     async def _catch_up(self) -> None:
         """Send what the spool has after the last message that Redis took."""
         self.published_id = max(self.published_id, int(await self._client.get(self._position) or 0))
@@ -96,6 +103,7 @@ class RedisSink:
         pipeline.set(self._position, last_id)
         await pipeline.execute()
         self.published_id = last_id
+        self._sent.set()
         self.published += sum(message.events for message in messages)
 
     def _latest(self, pipeline: "redis.client.Pipeline", message: Message) -> None:

@@ -1,13 +1,13 @@
 """Captures in; the same pipeline as sockets, at a speed of choice or as fast as it goes."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from md_platform.domain.events import BookUpdate, Channel
+from md_platform.domain.events import Channel
 from md_platform.domain.instruments import Instrument
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
@@ -15,9 +15,11 @@ from md_platform.venues import VENUES
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection, Intake, Link
 from streaming.limits import Pacer
+from streaming.pipeline import Pipeline
 
 _READ_TOGETHER = 100
 _TICK_NS = 50_000_000
+_AFTERWARDS_NS = 2 * 86_400 * 1_000_000_000  # whatever is open then gets nothing more
 
 
 class _Described(msgspec.Struct):
@@ -63,14 +65,8 @@ class Replay:
         """The receive time of the last record, ns."""
         return self.now_ns
 
-    async def run(
-        self,
-        intake: Intake,
-        snapshot: Callable[[Link, BookUpdate], None],
-        tick: Callable[[], None],
-        speed: float | None,
-    ) -> None:
-        """Play everything; `speed` None: as fast as it goes. `tick` is called for every 50 ms of the recording."""
+    async def run(self, pipeline: Pipeline, speed: float | None) -> None:
+        """Play everything into `pipeline`; `speed` None: as fast as it goes."""
         links: dict[str, Link] = {}
         loop = asyncio.get_running_loop()
         began, first_ns, ticked_ns = loop.time(), 0, 0
@@ -78,29 +74,24 @@ class Replay:
             for together in _together(read_capture(path)):
                 self.now_ns = together[-1].received_ns
                 first_ns = first_ns or self.now_ns
+                due = self.now_ns - ticked_ns > _TICK_NS
                 if speed is not None:
                     await asyncio.sleep((self.now_ns - first_ns) / 1e9 / speed - (loop.time() - began))
-                elif self.now_ns - ticked_ns > _TICK_NS:
+                elif due:
                     await asyncio.sleep(0)
-                self._play(together, links, intake, snapshot)
-                if self.now_ns - ticked_ns > _TICK_NS:
+                self._play(together, links, pipeline)
+                if due:
                     ticked_ns = self.now_ns
-                    tick()
-        self.now_ns += 3_600_000_000_000  # whatever is open by now will get nothing more
-        tick()
+                    pipeline.tick(running=True)
+        self.now_ns += _AFTERWARDS_NS
+        pipeline.tick(running=True)
 
-    def _play(
-        self,
-        together: Sequence[Record],
-        links: dict[str, Link],
-        intake: Intake,
-        snapshot: Callable[[Link, BookUpdate], None],
-    ) -> None:
+    def _play(self, together: Sequence[Record], links: dict[str, Link], pipeline: Pipeline) -> None:
         record = together[0]
         if record.t == "connect":
-            link = links[record.conn] = self._link(record, intake)
+            link = links[record.conn] = self._link(record, pipeline)
             link.session.opening()
-            intake.opened(link)
+            pipeline.opened(link)
         elif record.t == "recv" and record.conn in links:
             links[record.conn].received([each.payload for each in together], record.received_ns)
         elif record.t == "http":
@@ -110,7 +101,7 @@ class Replay:
                     update = feed.parse_snapshot(record.payload, instrument, record.received_ns)
                     for link in links.values():
                         if link.connection.feed is feed:
-                            snapshot(link, update)
+                            pipeline.snapshot(link, update)
 
     def _link(self, record: Record, intake: Intake) -> Link:
         feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])

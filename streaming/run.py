@@ -29,6 +29,7 @@ from streaming.pipeline import Pipeline, Tail
 from streaming.recording import Recorder
 from streaming.redis_sink import RedisSink
 from streaming.repair import Repair
+from streaming.replay import Replay
 from streaming.snapshots import Snapshots
 from streaming.subscriptions import Ask, by_venue, subscriptions
 
@@ -89,6 +90,30 @@ async def stream(config: StreamConfig) -> None:
         if runner is not None:
             await runner.cleanup()
         await process.close()
+
+
+async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
+    """Play the capture or folder of captures at `path` through the same pipeline into the same sinks.
+
+    `speed` 1 is as fast as it was recorded, None as fast as it goes. Nothing is repaired: a recording has what it has.
+    """
+    player = Replay(path)
+    spool = Spool(config.spool)
+    redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
+    outbox = Outbox(spool, redis.put if redis else lambda _messages, _last: None)
+    pipeline = Pipeline(outbox.put, now_ns=player.clock)
+    for feed, subscribed in player.feeds:
+        for each in subscribed:
+            pipeline.track(each.instrument, feed, Tail(0))
+    tasks = [asyncio.create_task(job) for job in (outbox.run(), *([redis.run()] if redis else []))]
+    try:
+        await player.run(pipeline, speed)
+        await outbox.flush()
+        if redis is not None:
+            await redis.reached(outbox.last_id)
+    finally:
+        await _ended(tasks)
+        spool.close()
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:

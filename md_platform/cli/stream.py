@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from md_platform.errors import ServiceError
+from md_platform.errors import InvalidSetting, ServiceError
 
 app = typer.Typer(help="The live process: exchange feeds into the spool, Redis and the database.")
 
@@ -23,6 +23,8 @@ def stream(
     ] = None,
     channels: Annotated[str, typer.Option(help="Of trades, quotes, book, bars.")] = "trades,quotes,book",
     record: Annotated[Path | None, typer.Option(help="Folder to record raw frames to.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Play this capture, or folder of them, instead.")] = None,
+    speed: Annotated[str, typer.Option(help="Of a replay: 1 as recorded, 10 ten times as fast, or max.")] = "1",
     ca_file: Annotated[Path | None, typer.Option(help="PEM of an authority to trust besides the system's.")] = None,
 ) -> None:
     """Stream until Ctrl-C."""
@@ -35,6 +37,7 @@ def stream(
     from md_platform.settings import load_settings, venue_urls
     from md_platform.telemetry import configure_logging
     from streaming.run import StreamConfig, channels_named
+    from streaming.run import replay as play
     from streaming.run import stream as run
 
     configure_logging()
@@ -51,7 +54,20 @@ def stream(
         record=record,
         ca_file=ca_file,
     )
-    asyncio.run(run(config))
+    if replay is not None:
+        asyncio.run(play(config, replay, _speed(speed)))
+    else:
+        asyncio.run(run(config))
+
+
+def _speed(text: str) -> float | None:
+    try:
+        speed = None if text == "max" else float(text)
+    except ValueError:
+        speed = -1.0
+    if speed is not None and not 0 < speed < float("inf"):
+        raise InvalidSetting(f"--speed must be a positive number or max, was {text!r}")
+    return speed
 
 
 @app.command("write")
