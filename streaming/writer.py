@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from md_platform.domain.events import IndicatorValues
 from md_platform.domain.wire import decode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
@@ -72,7 +73,7 @@ class Writer:
         events = []
         for row in rows:
             try:
-                events += decode(row.message.payload)
+                events += [event for event in decode(row.message.payload) if not isinstance(event, IndicatorValues)]
             except msgspec.MsgspecError as error:
                 raise StorageError(
                     f"spool row {row.id} cannot be read ({error}): was it written by another version?"
