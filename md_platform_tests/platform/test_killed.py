@@ -20,7 +20,7 @@ from md_platform.catalog.chain import ARCHIVED
 from md_platform.domain.schemas import DATASETS
 from md_platform_tests.platform.running import Platform, eventually
 
-TRIALS = int(os.environ.get("MDP_KILL_TRIALS", "2"))
+TRIALS = int(os.environ.get("MDP_KILL_TRIALS", "1"))
 VICTIMS = ("run worker", "mdp up", "code-server", "run worker", "postgres", "mdp up", "sandbox", "run worker")
 INSTRUMENT = "sandbox:BTC-USDT"
 LOAD = ("backfill", INSTRUMENT, "--start", "2026-10-01", "--end", "2026-10-03", "--trades")
