@@ -68,6 +68,10 @@ class Orchestrator:
             )
             answer.raise_for_status()
             body = answer.json()
+        except httpx.HTTPStatusError as error:
+            raise OrchestratorUnavailable(
+                f"Dagster answers {error.response.status_code} at {self.url}: see dagster-webserver.log in MDP_HOME/logs"
+            ) from None
         except (httpx.HTTPError, ValueError) as error:
             raise OrchestratorUnavailable(
                 f"Dagster does not answer at {self.url} ({error}): start it with `mdp up`, or set MDP_DAGSTER_PORT"

@@ -24,11 +24,13 @@ class ScriptedRun:
 class ScriptedDagster:
     """`work` is called when a queued run is first looked at; it sets the status that the run ends in, or none.
 
-    `away` are answers to give first where the code server would be asked, as real ones of one that is being restarted.
+    `away` are answers to give first where the code server would be asked, as real ones of one that is being restarted;
+    `status` is HTTP's.
     """
 
     work: Callable[[ScriptedRun], None]
     port: int = 0
+    status: int = 200
     registered: list[str] = field(default_factory=list)
     runs: list[ScriptedRun] = field(default_factory=list)
     away: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -95,7 +97,7 @@ def scripted_dagster(work: Callable[[ScriptedRun], None]) -> Iterator[ScriptedDa
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             data = dagster.excuse(asked["query"]) or dagster.answer(asked["query"], asked["variables"])
             body = json.dumps({"data": data}).encode()
-            self.send_response(200)
+            self.send_response(dagster.status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

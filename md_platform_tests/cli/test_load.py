@@ -236,6 +236,13 @@ def test_dagster_that_is_away_is_one_line_and_exit_1(platform, monkeypatch, capf
     assert "start it with `mdp up`" in capfd.readouterr().err
 
 
+def test_dagster_that_is_broken_is_one_line_and_exit_1(platform, capfd):
+    platform.dagster.status = 500
+    assert backfill() == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(": see dagster-webserver.log in MDP_HOME/logs")
+
+
 CODE_SERVER_IS_AWAY = {
     "assetNodeOrError": {"__typename": "AssetNotFoundError"},
     "addDynamicPartition": {
