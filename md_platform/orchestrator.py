@@ -69,8 +69,9 @@ class Orchestrator:
             answer.raise_for_status()
             body = answer.json()
         except httpx.HTTPStatusError as error:
+            status = error.response.status_code
             raise OrchestratorUnavailable(
-                f"Dagster answers {error.response.status_code} at {self.url}: see dagster-webserver.log in MDP_HOME/logs"
+                f"Dagster answers {status} at {self.url}: see dagster-webserver.log in MDP_HOME/logs"
             ) from None
         except (httpx.HTTPError, ValueError) as error:
             raise OrchestratorUnavailable(
