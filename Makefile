@@ -21,7 +21,7 @@ up: $(VENV)/.installed
 
 test: $(VENV)/.developing
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=
 	@for package in $(GATED); do \
 		echo "coverage of $$package, at least $(GATE) %:"; \
 		$(BIN)/python -m coverage report --include="md_platform/$$package/*" --fail-under=$(GATE) || failed=1; \

@@ -18,11 +18,9 @@ from md_platform_tests.platform.running import Platform, installed
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("platform"))
             item.add_marker(pytest.mark.timeout(3_000))
 
 
