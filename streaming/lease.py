@@ -64,7 +64,7 @@ class Lease:
         self.shard = shard
         self.before: Mapping[str, str] = {}
         self._token = 0
-        self._asked = self._confirmed = float("-inf")
+        self._answered = float("-inf")
 
     @property
     def _keys(self) -> tuple[str, str]:
@@ -72,13 +72,12 @@ class Lease:
 
     async def take(self) -> bool:
         """Whether the shard was free and is ours now."""
-        asked = _clock()
         found = await self._run(_TAKE, int(LEASE_S * 1_000), f"{socket.gethostname()}:{os.getpid()}")
         if not found:
             return False
         self._token, before = int(found[0]), found[1]
         self.before = dict(zip(before[::2], before[1::2], strict=True))
-        self._asked = self._confirmed = asked
+        self._answered = _clock()
         log.info("serving", shard=str(self.shard), term=self._token)
         return True
 
@@ -97,7 +96,7 @@ class Lease:
 
         While Redis is away the answer is to go on: the database takes what both have once.
         """
-        if _clock() - self._confirmed > LEASE_S and _clock() - self._asked > 2 * RENEW_EVERY_S:
+        if _clock() - self._answered > LEASE_S:
             await self._renew()
 
     async def guard(self, pipeline: "redis.client.Pipeline") -> None:
@@ -118,15 +117,14 @@ class Lease:
         await self._client.aclose()
 
     async def _renew(self) -> None:
-        self._asked = _clock()
         try:
             is_ours = await self._run(_RENEW, self._token, int(LEASE_S * 1_000))
         except _AWAY as error:
             log.warning("lease not renewed", shard=str(self.shard), reason=str(error))
-            return
+            is_ours = True
         if not is_ours:
             raise self._lost()
-        self._confirmed = self._asked
+        self._answered = _clock()
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(f"another process serves shard {self.shard} now: this one ends, start it again to stand by")

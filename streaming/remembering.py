@@ -1,14 +1,18 @@
-"""What a process before this one received, from its spool or from Redis: trades, open gaps, until when it served."""
+"""What a process before this one received and until when, from its spool, or from Redis and the database."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
+import polars as pl
 import redis
 
 from md_platform.domain.events import FeedNotice, Quote, Trade
+from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
-from md_platform.domain.wire import decode
+from md_platform.domain.wire import channel_of, decode, encode
+from md_platform.storage.live_reading import LiveReader
 from md_platform.storage.spool import Message, Spool
 from streaming.connection import Connection
 from streaming.pipeline import Tail
@@ -17,22 +21,31 @@ from streaming.redis_sink import LOG_LENGTH
 TAIL_NS = 15 * 60 * 1_000_000_000
 """How long the spool keeps what is stored: from this a new process recovers running bars and known ids."""
 
+_SKEW_NS = 60 * 1_000_000_000
+"""Venues' clocks differ from ours by less, and what is stored is found by theirs."""
+
+_MARGIN_NS = 1_000_000_000
+
 ADOPTED = Message("trades", "md:adopted", 0, b'{"v":1,"data":[]}')
 """Where a spool was handed on: what is before it belongs to an earlier time, with a hole between."""
 
 
 @dataclass
 class Remembered:
-    """Each instrument's trades, gaps not yet repaired, since when the trades are whole, and until when it served."""
+    """Each instrument's trades, gaps not yet repaired, since when trades are whole, and until when it served.
+
+    `first_ns` is since when they are whole where `since` does not say it of an instrument.
+    """
 
     trades: dict[str, list[Trade]] = field(default_factory=dict)
     gaps: dict[str, tuple[int, set[str]]] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
     first_ns: int = 0
     last_ns: int = 0
 
     def tail(self, instrument: str, now_ns: int) -> Tail:
         """What an instrument continues from. Its first minute here may have lost trades to an older, cut, part."""
-        since_ns = -(-(self.first_ns or now_ns) // MINUTE_NS) * MINUTE_NS
+        since_ns = -(-(self.since.get(instrument, self.first_ns) or now_ns) // MINUTE_NS) * MINUTE_NS
         if instrument not in self.trades:
             return Tail(now_ns)
         return Tail(since_ns, self.trades[instrument], (), since_ns)
@@ -50,6 +63,26 @@ class Remembered:
                 self.trades.setdefault(event.instrument, []).append(event)
             elif isinstance(event, FeedNotice):
                 self._notice(event)
+
+    @property
+    def stored_since_ns(self) -> int:
+        """From when the database may have trades that this does not know: received, and not published."""
+        return max(self.last_ns - _MARGIN_NS, 0)
+
+    def add(self, stored: Sequence[Trade], now_ns: int) -> list[Message]:
+        """Remember trades that the database has; those that were not known, as messages."""
+        known = {instrument: {trade.trade_id for trade in trades} for instrument, trades in self.trades.items()}
+        new: dict[str, list[Trade]] = {}
+        for trade in stored:
+            # What was received before the log of a busy instrument begins was published, and has left the log.
+            is_told = trade.ts_received < self.since.get(trade.instrument, 0)
+            if not is_told and trade.trade_id not in known.get(trade.instrument, ()):
+                new.setdefault(trade.instrument, []).append(trade)
+        for instrument, trades in new.items():
+            self.trades.setdefault(instrument, []).extend(trades)
+            self.since.setdefault(instrument, now_ns)
+        self.last_ns = self.last_ns or max((trade.ts_received for trade in stored), default=0)
+        return [Message("trades", channel_of(trades[0]), len(trades), encode(trades)) for trades in new.values()]
 
     def _notice(self, notice: FeedNotice) -> None:
         if notice.kind in ("disconnected", "stalled", "gap") and notice.connection and notice.start is not None:
@@ -80,35 +113,62 @@ def published(url: str, instruments: Sequence[str], now_ns: int, *, by_one: bool
     found, messages, served = Remembered(), [], []
     since_ms = (now_ns - TAIL_NS) // 1_000_000
     with redis.Redis.from_url(url, socket_timeout=10) as client:
-        trades = {each: _log(client, f"trades:{each}", since_ms) for each in instruments}
-        cut = [log[0][0] for log in trades.values() if len(log) >= LOG_LENGTH]
-        found.first_ns = max([since_ms, *cut]) * 1_000_000
         for _, payload in _log(client, "events", since_ms):
             found.take(payload)
-        for instrument, log in trades.items():
-            for at_ms, payload in log:
-                if at_ms * 1_000_000 >= found.first_ns:
-                    found.take(payload)
-                    messages.append(Message("trades", f"md:trades:{instrument}", len(decode(payload)), payload))
-            served.append(max(_last_received(log), _last_received(_log(client, f"quotes:{instrument}", since_ms, 1))))
-    known = [each for each in served if each]
-    if known:
-        found.last_ns = max(known) if by_one else min(known)
+        for instrument in instruments:
+            trades = _log(client, f"trades:{instrument}", since_ms)
+            for _, payload in trades:
+                found.take(payload)
+                messages.append(Message("trades", f"md:trades:{instrument}", len(decode(payload)), payload))
+            quotes = _ends(client, f"quotes:{instrument}", since_ms)
+            began = trades[:1] if len(trades) >= LOG_LENGTH else trades[:1] + quotes[:1]
+            if began:
+                found.since[instrument] = min(at_ms for at_ms, _ in began) * 1_000_000
+                served.append(max(_received(payload) for _, payload in trades[-1:] + quotes[-1:]))
+    if served:
+        found.last_ns = max(served) if by_one else min(served)
     return found, messages
 
 
-def _log(client: redis.Redis, channel: str, since_ms: int, last: int | None = None) -> list[tuple[int, bytes]]:
-    """Time (ms) and payload of what `md:log:*` has since `since_ms`; of its `last` where that is given."""
-    name = f"md:log:{channel}"
-    found = cast(
-        "list[tuple[bytes, dict[bytes, bytes]]]",
-        client.xrange(name, since_ms) if last is None else client.xrevrange(name, min=since_ms, count=last),
+def stored(url: str, instruments: Sequence[str], since_ns: int, now_ns: int) -> list[Trade]:
+    """Trades of `instruments` that the database at `url` has, received since `since_ns`; StorageError."""
+    interval = Interval(_instant(since_ns - _SKEW_NS), _instant(now_ns + _SKEW_NS))
+    with LiveReader(url) as reader:
+        found = [trade for each in instruments for trade in _trades(reader.trades(each, interval), each)]
+    return [trade for trade in found if trade.ts_received >= since_ns]
+
+
+def _trades(frame: pl.DataFrame, instrument: str) -> list[Trade]:
+    """Trades as they were stored, to the nanosecond: what is stored again must have the same key."""
+    columns = frame.select(
+        pl.col("ts_event").dt.epoch("us") * 1_000 + pl.col("ts_event_ns"),
+        pl.col("ts_received").dt.epoch("us") * 1_000 + pl.col("ts_received_ns"),
+        *("trade_id", "price", "size", "taker_side", "trade_count", "sent_late", "quality"),
     )
+    return [
+        Trade(instrument, at, received, int(id_) if id_.isdigit() else id_, *rest)
+        for at, received, id_, *rest in columns.iter_rows()
+    ]
+
+
+def _instant(ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ns // 1_000 / 1e6, UTC)
+
+
+def _log(client: redis.Redis, channel: str, since_ms: int) -> list[tuple[int, bytes]]:
+    """Time (ms) and payload of what `md:log:*` has since `since_ms`."""
+    return _entries(client.xrange(f"md:log:{channel}", since_ms))
+
+
+def _ends(client: redis.Redis, channel: str, since_ms: int) -> list[tuple[int, bytes]]:
+    """The first and the last of it."""
+    name = f"md:log:{channel}"
+    return _entries(client.xrange(name, since_ms, count=1)) + _entries(client.xrevrange(name, min=since_ms, count=1))
+
+
+def _entries(found: Any) -> list[tuple[int, bytes]]:  # noqa: ANN401 - redis-py types what it returns as anything
     return [(int(id_.split(b"-")[0]), fields[b"m"]) for id_, fields in found]
 
 
-def _last_received(log: Sequence[tuple[int, bytes]]) -> int:
-    if not log:
-        return 0
-    events: list[Any] = decode(log[-1][1])
-    return max(event.ts_received for event in events if isinstance(event, Trade | Quote))
+def _received(payload: bytes) -> int:
+    return max(event.ts_received for event in decode(payload) if isinstance(event, Trade | Quote))

@@ -7,7 +7,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -27,13 +27,13 @@ from streaming.assignment import Shard
 from streaming.connection import Connection
 from streaming.health import Health, served
 from streaming.indicators import InstrumentIndicators, opened
-from streaming.lease import LEASE_S, Lease, claimed, first_free
+from streaming.lease import Lease
 from streaming.limits import Pacer
 from streaming.outbox import Outbox, admitted
 from streaming.pipeline import Pipeline, Tail
 from streaming.recording import Recorder
-from streaming.redis_sink import RedisSink, skip
-from streaming.remembering import ADOPTED, Remembered, published, remembered
+from streaming.redis_sink import RedisSink
+from streaming.remembering import Remembered, remembered
 from streaming.repair import Repair
 from streaming.replay import Replay
 from streaming.snapshots import Snapshots
@@ -54,7 +54,8 @@ _RUNNING_EVERY_TICKS = 5
 class StreamConfig:
     """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`.
 
-    With `shard` the spool's folder is shared with nobody, and its names are of that shard.
+    With `shard` the spool's folder is shared with nobody, and its names are of that shard; `database_url` is where a
+    shard that was taken over looks for what was stored.
     """
 
     instruments: Sequence[str]
@@ -69,6 +70,7 @@ class StreamConfig:
     calendar: Callable[[str], str] = lambda _: ALWAYS_OPEN
     ca_file: Path | None = None
     shard: Shard | None = None
+    database_url: str | None = None
 
 
 def channels_named(text: str) -> list[Channel]:
@@ -81,68 +83,19 @@ def channels_named(text: str) -> list[Channel]:
 
 async def stream(config: StreamConfig) -> None:
     """Run until SIGINT or SIGTERM; what was received by then is on disk when it returns."""
-    await _run(LiveProcess(config), _stop_signal())
+    await served_until(LiveProcess(config), stop_signal())
 
 
-async def stream_shard(configs: Sequence[StreamConfig], *, is_standby: bool) -> None:
-    """Run the first of `configs`, one for each shard, that nobody serves; wait for one until SIGINT or SIGTERM.
-
-    A standby leaves shards to their usual processes at first, and takes over the instruments of the last holder.
-    LeaseLost where another process took the shard over meanwhile. Without Redis there is nothing to wait for.
-    """
-    stop = _stop_signal()
-    leases = {Lease(each.redis_url, each.shard): each for each in configs if each.redis_url and each.shard}
-    if not leases:
-        [config] = configs
-        with claimed(config.spool.parent) as folder:
-            await _run(LiveProcess(replace(config, spool=folder / config.spool.name)), stop)
-        return
-    waiting = asyncio.create_task(first_free(list(leases), LEASE_S if is_standby else 0))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not waiting.done():
-        await _ended([waiting])
-        return
-    lease = waiting.result()
-    keeping = asyncio.create_task(lease.keep())
-    config = leases[lease]
-    if is_standby and (names := lease.before.get("instruments")):
-        config = replace(config, instruments=names.split(","))
-    try:
-        with claimed(config.spool.parent) as folder:
-            config = replace(config, spool=folder / config.spool.name)
-            memory = await _handed_on(config, lease)
-            await _run(LiveProcess(config, lease, memory), stop, keeping)
-    finally:
-        await lease.release()
-
-
-async def _handed_on(config: StreamConfig, lease: Lease) -> Remembered | None:
-    """What the last holder of the shard published, now in our spool as well; None where our spool is that holder's."""
-    spool, url = Spool(config.spool), config.redis_url or ""
-    before = lease.before.get("spool")
-    try:
-        if before == str(spool.id):
-            return None
-        memory, messages = await asyncio.to_thread(
-            published, url, config.instruments, time.time_ns(), by_one=before is not None
-        )
-        await skip(url, spool, await asyncio.to_thread(spool.append, [ADOPTED, *messages]))
-    finally:
-        await lease.describe(str(spool.id), config.instruments)
-        spool.close()
-    return memory
-
-
-def _stop_signal() -> asyncio.Event:
+def stop_signal() -> asyncio.Event:
+    """Set by SIGINT and SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-async def _run(process: "LiveProcess", stop: asyncio.Event, *others: asyncio.Task[None]) -> None:
+async def served_until(process: "LiveProcess", stop: asyncio.Event, *others: asyncio.Task[None]) -> None:
+    """Run `process` until `stop`, or until it or one of `others` fails."""
     tasks: set[asyncio.Task[Any]] = {*others, *(asyncio.create_task(job) for job in process.jobs())}
     stopped = asyncio.create_task(stop.wait())
     runner = None
@@ -154,7 +107,7 @@ async def _run(process: "LiveProcess", stop: asyncio.Event, *others: asyncio.Tas
                 task.result()
             tasks.discard(stopped)
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         if runner is not None:
             await runner.cleanup()
         await process.close()
@@ -180,11 +133,12 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
         if redis is not None:
             await redis.reached(outbox.last_id)
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         spool.close()
 
 
-async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and wait for them."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -27,7 +27,7 @@ def stream(
     speed: Annotated[str, typer.Option(help="Of a replay: 1 as recorded, 10 ten times as fast, or max.")] = "1",
     shard: Annotated[
         str | None,
-        typer.Option(help="i/n, such as 0/3: stream the part i of MDP_INSTRUMENTS, or --instruments, as it."),
+        typer.Option(help="i/n, such as 0/3: that part of MDP_INSTRUMENTS, or just --instruments."),
     ] = None,
     standby: Annotated[bool, typer.Option(help="Wait for a shard that nobody serves, and serve it.")] = False,  # noqa: FBT002
     shards: Annotated[int, typer.Option(min=1, max=9_999, help="Of --standby: how many shards there are.")] = 1,
@@ -43,14 +43,15 @@ def stream(
     from dataclasses import replace as replaced
 
     from md_platform.embedded.home import Home
-    from md_platform.embedded.platform import external_redis_url
+    from md_platform.embedded.platform import external_database_url, external_redis_url
     from md_platform.settings import load_settings, load_universes, universe_of, venue_urls
     from md_platform.storage.lake import Lake
     from md_platform.telemetry import configure_logging
     from streaming.assignment import Shard, assigned
-    from streaming.run import StreamConfig, channels_named, stream_shard
+    from streaming.run import StreamConfig, channels_named
     from streaming.run import replay as play
     from streaming.run import stream as run
+    from streaming.standby import stream_shard
 
     configure_logging()
     settings = load_settings()
@@ -68,6 +69,7 @@ def stream(
         lake=Lake(Path(settings.lake)),
         calendar=lambda id_: universe_of(id_, universes).calendar,
         ca_file=ca_file,
+        database_url=external_database_url(settings),
     )
     if replay is not None:
         asyncio.run(play(config, replay, _speed(speed)))

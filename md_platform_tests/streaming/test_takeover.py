@@ -18,6 +18,7 @@ import redis
 
 from md_platform.domain.events import Trade
 from md_platform.domain.wire import decode
+from md_platform.sandbox import listings
 from md_platform.sandbox.server import Endpoints
 from md_platform.storage.migrate import migrate
 from md_platform.storage.spool import Spool
@@ -25,6 +26,7 @@ from md_platform_tests.sandbox_server import running_sandbox
 
 INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT")
 REPOSITORY = Path(__file__).parents[2]
+TIMES_AS_BUSY = 20
 ports = itertools.count(18_420)
 
 
@@ -119,8 +121,10 @@ class Machines:
 
 
 @pytest.fixture
-def machines(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Machines]:
+def machines(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
     migrate(database_url)
+    for pair, trades_per_day in listings._ACTIVITY.items():
+        monkeypatch.setitem(listings._ACTIVITY, pair, trades_per_day * TIMES_AS_BUSY)
     with running_sandbox() as venue, contextlib.closing(redis.Redis.from_url(redis_url)):
         found = Machines(venue, database_url, redis_url, tmp_path)
         try:
