@@ -3,8 +3,8 @@
 The lease stands in the Redis that is published to. Where Redis is away nobody can publish, so nothing is lost by not
 knowing who may: feeds go on into the spool. A lease in the database would stop them when the database is away.
 
-Each time that a shard changes hands its token rises. A batch is one Redis transaction that fails unless the token is
-still ours, so that a process that slept through its end publishes nothing, however late it wakes: no clock decides it.
+Whoever takes a shard puts its own token there. A batch is one Redis transaction that fails unless the token is still
+ours, so that a process that slept through its end publishes nothing, however late it wakes: no clock decides it.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import time
+import uuid
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,18 +32,20 @@ LEASE_S = 5.0
 
 RENEW_EVERY_S = 1.0
 _ASK_EVERY_S = 0.25
+_LEASE_MS = int(LEASE_S * 1_000)
 _AWAY = (RedisError, OSError, TimeoutError)
 
 _TAKE = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return false end
 local before = redis.call('HGETALL', KEYS[1])
-local token = redis.call('HINCRBY', KEYS[1], 'token', 1)
-redis.call('HSET', KEYS[1], 'holder', ARGV[2])
-redis.call('SET', KEYS[2], token, 'PX', ARGV[1])
-return {token, before}
+redis.call('HSET', KEYS[1], 'token', ARGV[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return before
 """
 _RENEW = """
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+local token = redis.call('HGET', KEYS[1], 'token')
+if token and token ~= ARGV[1] then return 0 end
+if not token then redis.call('HSET', KEYS[1], 'token', ARGV[1]) end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -63,7 +66,7 @@ class Lease:
         self._client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
         self.shard = shard
         self.before: Mapping[str, str] = {}
-        self._token = 0
+        self._token = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"
         self._answered = float("-inf")
 
     @property
@@ -72,13 +75,12 @@ class Lease:
 
     async def take(self) -> bool:
         """Whether the shard was free and is ours now."""
-        found = await self._run(_TAKE, int(LEASE_S * 1_000), f"{socket.gethostname()}:{os.getpid()}")
-        if not found:
+        before = await self._run(_TAKE, self._token, _LEASE_MS)
+        if before is None:
             return False
-        self._token, before = int(found[0]), found[1]
         self.before = dict(zip(before[::2], before[1::2], strict=True))
         self._answered = _clock()
-        log.info("serving", shard=str(self.shard), term=self._token)
+        log.info("serving", shard=str(self.shard), after=self.before.get("token"))
         return True
 
     async def describe(self, spool: str, instruments: Sequence[str]) -> None:
@@ -104,7 +106,9 @@ class Lease:
         key = self._keys[0]
         await pipeline.watch(key)
         token = await cast("Awaitable[Any]", pipeline.hget(key, "token"))
-        if int(token or 0) != self._token:
+        if token is None:
+            raise RedisError("Redis forgot who has the shard, and is about to be told")
+        if token.decode() != self._token:
             raise self._lost()
         pipeline.multi()  # type: ignore[no-untyped-call]  # redis-py's own gap
 
@@ -118,7 +122,7 @@ class Lease:
 
     async def _renew(self) -> None:
         try:
-            is_ours = await self._run(_RENEW, self._token, int(LEASE_S * 1_000))
+            is_ours = await self._run(_RENEW, self._token, _LEASE_MS)
         except _AWAY as error:
             log.warning("lease not renewed", shard=str(self.shard), reason=str(error))
             is_ours = True

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from md_platform.errors import StorageError
+from redis.exceptions import RedisError
+
+from md_platform.errors import ServiceError, StorageError
 from md_platform.storage.spool import Spool
 from streaming.lease import LEASE_S, Lease, claimed, first_free
 from streaming.redis_sink import skip
-from streaming.remembering import ADOPTED, TAIL_NS, Remembered, published, stored
+from streaming.remembering import ADOPTED, TAIL_NS, Remembered, published, remembered, stored
 from streaming.run import LiveProcess, StreamConfig, ended, served_until, stop_signal
 
 _DATABASE_ANSWERS_S = 2.0
@@ -50,25 +52,36 @@ async def stream_shard(configs: Sequence[StreamConfig], *, is_standby: bool) -> 
         await lease.release()
 
 
-async def _handed_on(config: StreamConfig, lease: Lease) -> Remembered | None:
-    """What the last holder of the shard published, now in our spool as well; None where our spool is that holder's.
-
-    What it had stored and not published follows it in the spool, to be published.
-    """
-    spool, url, now_ns = Spool(config.spool), config.redis_url or "", time.time_ns()
-    before = lease.before.get("spool")
+async def _handed_on(config: StreamConfig, lease: Lease) -> Remembered:
+    """What is known of the shard's past, by our spool where its last holder used that."""
+    spool = Spool(config.spool)
     try:
-        if before == str(spool.id):
-            return None
-        found, messages = await asyncio.to_thread(published, url, config.instruments, now_ns, by_one=before is not None)
-        await skip(url, spool, await asyncio.to_thread(spool.append, [ADOPTED, *messages]))
-        if config.database_url is not None:
-            since_ns = found.stored_since_ns or now_ns - TAIL_NS
-            asking = asyncio.to_thread(stored, config.database_url, config.instruments, since_ns, now_ns)
-            with contextlib.suppress(StorageError, TimeoutError):  # then history tells, and keys keep each trade once
-                rest = found.add(await asyncio.wait_for(asking, _DATABASE_ANSWERS_S), now_ns)
-                await asyncio.to_thread(spool.append, rest)
-    finally:
+        if lease.before.get("spool") == str(spool.id):
+            found = await asyncio.to_thread(remembered, spool, time.time_ns())
+        else:
+            found = await _taken_over(config, spool, is_of_one="spool" in lease.before)
         await lease.describe(str(spool.id), config.instruments)
+    except (RedisError, OSError) as error:
+        raise ServiceError(
+            f"Redis went away while shard {lease.shard} was taken over ({error}): start again"
+        ) from error
+    finally:
         spool.close()
+    return found
+
+
+async def _taken_over(config: StreamConfig, spool: Spool, *, is_of_one: bool) -> Remembered:
+    """What the last holder, or holders, published, now in `spool`, too: it is stored once more, and not published.
+
+    What they had stored and not published follows it, to be published.
+    """
+    now_ns, url = time.time_ns(), config.redis_url or ""
+    found, messages = await asyncio.to_thread(published, url, config.instruments, now_ns, by_one=is_of_one)
+    await skip(url, spool, await asyncio.to_thread(spool.append, [ADOPTED, *messages]))
+    if config.database_url is not None:
+        since_ns = found.stored_since_ns or now_ns - TAIL_NS
+        asking = asyncio.to_thread(stored, config.database_url, config.instruments, since_ns, now_ns)
+        with contextlib.suppress(StorageError, TimeoutError):  # then history tells, and keys keep each trade once
+            rest = found.add(await asyncio.wait_for(asking, _DATABASE_ANSWERS_S), now_ns)
+            await asyncio.to_thread(spool.append, rest)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio as redis
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 
 from md_platform.errors import LeaseLost
 from streaming import lease as leases
@@ -60,6 +60,21 @@ def test_who_was_replaced_publishes_nothing_and_is_told(redis_url: str) -> None:
         assert await client.hget(f"md:shard:{SHARD}", "spool") == b"spool-1"
         assert await client.exists(f"md:shard:{SHARD}:alive")
         await publish(new, client)
+
+    asyncio.run(main())
+
+
+def test_a_redis_that_forgot_everything_is_told_again_by_the_holder(redis_url: str) -> None:
+    async def main() -> None:
+        holder, client = Lease(redis_url, SHARD), redis.Redis.from_url(redis_url)
+        assert await holder.take()
+        await client.flushall()
+        with pytest.raises(RedisError, match="about to be told"):
+            await publish(holder, client)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(holder.keep(), 0.3)
+        await publish(holder, client)
+        assert not await Lease(redis_url, SHARD).take()
 
     asyncio.run(main())
 

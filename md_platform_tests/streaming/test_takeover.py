@@ -1,6 +1,5 @@
 """A standby takes over a shard: real processes, database, Redis and venue; the venue's own history judges."""
 
-import contextlib
 import itertools
 import os
 import signal
@@ -23,10 +22,11 @@ from md_platform.sandbox.server import Endpoints
 from md_platform.storage.migrate import migrate
 from md_platform.storage.spool import Spool
 from md_platform_tests.sandbox_server import running_sandbox
+from streaming.assignment import index_of
 
-INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT")
+INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT", "sandbox:LINK-USDT")
 REPOSITORY = Path(__file__).parents[2]
-TIMES_AS_BUSY = 20
+TIMES_AS_BUSY = 50
 ports = itertools.count(18_420)
 
 
@@ -125,7 +125,7 @@ def machines(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pyt
     migrate(database_url)
     for pair, trades_per_day in listings._ACTIVITY.items():
         monkeypatch.setitem(listings._ACTIVITY, pair, trades_per_day * TIMES_AS_BUSY)
-    with running_sandbox() as venue, contextlib.closing(redis.Redis.from_url(redis_url)):
+    with running_sandbox() as venue:
         found = Machines(venue, database_url, redis_url, tmp_path)
         try:
             yield found
@@ -175,6 +175,23 @@ def test_a_process_that_was_stopped_ends_itself_and_publishes_nothing_more(machi
     assert machines.redis.get(f"md:spool:{spool_id(machines.folder / 'one/stream/shard-0/spool.db')}") == spool
     assert machines.redis.hget("md:shard:0/1", "token") == token
     machines.until_each_publishes()
+    machines.judge(since)
+
+
+def test_a_changed_number_of_shards_loses_nothing(machines: Machines) -> None:
+    assert [index_of(each, 2) for each in INSTRUMENTS] != [index_of(each, 3) for each in INSTRUMENTS]
+    machines.start("one", "write")
+    two = [machines.start("one", "--shard", f"{index}/2") for index in range(2)]
+    machines.until_each_publishes()
+    time.sleep(5)
+    since = {each: max(machines.ids_published(each)) for each in INSTRUMENTS}
+    for process in two:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(20) for process in two] == [0, 0]
+    for index in range(3):
+        machines.start("one", "--shard", f"{index}/3")
+    machines.until_each_publishes()
+    time.sleep(8)
     machines.judge(since)
 
 
