@@ -163,7 +163,7 @@ class LiveProcess:
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = memory or remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
-        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis)
+        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis, config.spool)
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""

@@ -3,6 +3,7 @@
 While the database is away the spools grow; when it is back, everything is stored in order, each event once.
 """
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from streaming.remembering import TAIL_NS
 log = structlog.get_logger(__name__)
 
 EVENTS_PER_WRITE = 50_000
+_BEAT = "writer.beat"
 _IDLE_S = 0.05
 _KEEP_EVERY_S = 3_600.0
 _FORGET_EVERY_S = 30.0
@@ -32,8 +34,8 @@ _BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 class Writer:
     """Drains every spool in `folder` and below it into `store` until `stopping` says so.
 
-    That is the spool of each shard on this machine, also of shards that are no more. It touches `writer.beat` as it
-    works.
+    That is the spool of each shard on this machine, also of shards that are no more. `writer.beat` beside each tells
+    how far it is, the one in `folder` that the writer lives.
     """
 
     def __init__(self, folder: Path, store: LiveStore, kept_for: KeptFor, stopping: Callable[[], bool]) -> None:
@@ -51,7 +53,7 @@ class Writer:
         """Store until told to stop; what is in the spools by then stays there for the next one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         while not self._stopping():
-            (self._folder / "writer.beat").touch()
+            (self._folder / _BEAT).touch()
             try:
                 self._look()
                 self._maintain()
@@ -88,6 +90,8 @@ class Writer:
         if rows:
             self._write(spool, rows, self._after[path])
             self._after[path] = rows[-1].id
+        told = {"row": self._after[path], "stored": self.stored, "behind_s": _behind_s(rows)}
+        path.with_name(_BEAT).write_text(json.dumps(told))
         return sum(row.message.events for row in rows)
 
     def _write(self, spool: Spool, rows: list[Spooled], after: int) -> None:
@@ -112,3 +116,8 @@ class Writer:
             for path, after in self._after.items():
                 self._spools[path].forget(after, time.time_ns() - TAIL_NS)
             self._forgot_at = now
+
+
+def _behind_s(rows: list[Spooled]) -> float:
+    """How old what was just stored was."""
+    return (time.time_ns() - rows[0].at_ns) / 1e9 if rows else 0.0
