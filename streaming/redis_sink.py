@@ -6,7 +6,7 @@ kept in memory: what was missed is read again from the spool.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import redis.asyncio as redis
@@ -30,12 +30,21 @@ _LATEST_TTL_S = 7 * 86_400
 
 
 class RedisSink:
-    """Publishes in the order of the spool. `put` never blocks; `run` does the work."""
+    """Publishes in the order of the spool. `put` never blocks; `run` does the work.
 
-    def __init__(self, url: str, spool_path: Path) -> None:
+    `guard` makes each batch a transaction that fails where another process publishes instead of this one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        spool_path: Path,
+        guard: "Callable[[redis.client.Pipeline], Awaitable[None]] | None" = None,
+    ) -> None:
+        self._guard = guard
         self._client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
         self._spool = Spool(spool_path)
-        self._position = f"md:spool:{self._spool.id}"
+        self._position = _position(self._spool)
         self._waiting: deque[tuple[Sequence[Message], int]] = deque()
         self._wake = asyncio.Event()
         self._wake.set()
@@ -96,14 +105,16 @@ class RedisSink:
             await self._send([row.message for row in rows], rows[-1].id)
 
     async def _send(self, messages: Sequence[Message], last_id: int) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for message in messages:
-            pipeline.publish(message.channel, message.payload)
-            if message.kind != "book":
-                pipeline.xadd(f"md:log:{message.channel[3:]}", {"m": message.payload}, maxlen=LOG_LENGTH)
-            self._latest(pipeline, message)
-        pipeline.set(self._position, last_id)
-        await pipeline.execute()
+        async with self._client.pipeline(transaction=self._guard is not None) as pipeline:
+            if self._guard is not None:
+                await self._guard(pipeline)
+            for message in messages:
+                pipeline.publish(message.channel, message.payload)
+                if message.kind != "book":
+                    pipeline.xadd(f"md:log:{message.channel[3:]}", {"m": message.payload}, maxlen=LOG_LENGTH)
+                self._latest(pipeline, message)
+            pipeline.set(self._position, last_id)
+            await pipeline.execute()
         self.published_id = last_id
         self.lag.measure(messages)
         self._sent.set()
@@ -125,6 +136,16 @@ class RedisSink:
             return
         pipeline.hset(f"md:latest:{rest}", items=[part for pair in values.items() for part in pair])
         pipeline.expire(f"md:latest:{rest}", _LATEST_TTL_S)
+
+
+async def skip(url: str, spool: Spool, last_id: int) -> None:
+    """Count what `spool` has up to `last_id` as published."""
+    async with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+        await client.set(_position(spool), last_id)
+
+
+def _position(spool: Spool) -> str:
+    return f"md:spool:{spool.id}"
 
 
 def decode_last(payload: bytes) -> object:
