@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -73,11 +73,13 @@ def _completeness(
     """
     evidence: dict[str, Any] = {COMPLETE: False, "feed_gaps": [gap.evidence() for gap in gaps]}
     earlier, later = around.filter(pl.col("ts_event") < day.start), around.filter(pl.col("ts_event") >= day.end)
+    times = trades["ts_event"]
+    first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
     lacks = []
     if earlier.is_empty():
-        lacks.append(f"nothing is known of before {trades['ts_event'].min():%H:%M:%S}")
+        lacks.append(f"nothing is known of before {first:%H:%M:%S}")
     if later.is_empty():
-        lacks.append(f"nothing is known of after {trades['ts_event'].max():%H:%M:%S}")
+        lacks.append(f"nothing is known of after {last:%H:%M:%S}")
     ids = trades["trade_id"].cast(pl.Int64, strict=False)
     if _numbers_trades(instrument) and not ids.null_count():
         before, after = (side["trade_id"].cast(pl.Int64, strict=False) for side in (earlier, later))
