@@ -22,6 +22,7 @@ LIVE = "live"
 
 _MARGIN = dt.timedelta(hours=1)
 _RANGES = 100  # of missing ids that evidence names
+_OF_NEIGHBOURS = ["ts_event", "trade_id", "source"]
 
 
 def streamed_from(source: str) -> str:
@@ -52,9 +53,11 @@ def _taken(batch: Batch, store: LiveReader, date: dt.date) -> Part:
     fullest = pl.col("source") == sources["source"][0]
     judged = trades.filter(fullest)
     neighbours = [lake.path(LIVE_TRADES, batch.instrument.id, other, LIVE) for other in (date - DAY, date + DAY)]
-    around = [found, *([kept] if (kept := lake.read(neighbours)) is not None else [])]
-    gaps = open_gaps(store.notices(Interval(day.start, dt.datetime.now(UTC))), batch.instrument, day)
-    evidence, lacks = _completeness(batch.instrument, judged, pl.concat(around).filter(fullest), day, gaps)
+    kept = lake.read(neighbours, columns=_OF_NEIGHBOURS)
+    around = pl.concat([found.select(_OF_NEIGHBOURS), *([] if kept is None else [kept])]).filter(fullest)
+    noticed = Interval(day.start, max(day.end, dt.datetime.now(UTC)))
+    gaps = open_gaps(store.notices(noticed, batch.instrument.venue), batch.instrument, day)
+    evidence, lacks = _completeness(batch.instrument, judged, around, day, gaps)
     comparison = dict(_compared(batch, date, judged))
     lacks += [
         f"{source} has {n} trades more" for source, told in comparison.items() if (n := told["only_history"]["count"])

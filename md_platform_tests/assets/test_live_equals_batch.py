@@ -40,8 +40,8 @@ EVERY = tuple(entry.bind() for entry in REGISTRY.values())
 @pytest.fixture(scope="module")
 def bars(module_platform: Platform, module_database_url: str) -> list[Bar]:
     """Two days and a little more on both sides streamed and stored, then closed by Dagster; the closed live bars."""
-    hour = dt.timedelta(minutes=30)
-    trades = streamed(BTC, Interval(SPAN.start - hour, SPAN.end + hour))
+    more = dt.timedelta(minutes=30)
+    trades = streamed(BTC, Interval(SPAN.start - more, SPAN.end + more))
     closed = [bar for bar in live_bars(trades, SINCE_NS) if SINCE_NS <= bar.open_time < UNTIL_NS]
     stored(module_database_url, [*trades, *closed])
     module_platform.stores.ledger.register([(Instrument.parse(BTC), "crypto")])

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from md_platform import cli
 from md_platform.domain.events import FeedNotice, Trade
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.domain.schemas import CLEANED_TRADES, LIVE_TRADES, RAW_TRADES
@@ -53,7 +54,7 @@ def notice(kind: str, at: dt.datetime, hole: Interval = OUTAGE, **given: object)
     return FeedNotice(kind, "sandbox", "sandbox", "sandbox-0", ns(at), **told)
 
 
-def test_a_hole_is_said_and_named_and_filled_from_history(platform, database_url):
+def test_a_hole_is_said_and_named_and_filled_from_history(platform, database_url, monkeypatch, capsys):
     trades = around_the_day()
     lost = [trade.trade_id for trade in trades if trade not in outside(trades, OUTAGE)]
     stored(database_url, [*outside(trades, OUTAGE), notice("gap", OUTAGE.end)])
@@ -83,6 +84,13 @@ def test_a_hole_is_said_and_named_and_filled_from_history(platform, database_url
     assert [missing[name]["trade_id"] for name in ("first", "last")] == [str(lost[0]), str(lost[-1])]
     event = platform.events("live_trades")[f"{DATE}|{LTC}"]
     assert event.metadata["evidence"].value["history"]["sandbox"] == told
+    monkeypatch.setenv("MDP_HOME", str(platform.home))
+    monkeypatch.setenv("MDP_DATABASE_URL", database_url)
+    with pytest.raises(SystemExit):
+        cli.main(["status", "live_trades", LTC])
+    said = capsys.readouterr().out
+    assert f"lacks {len(lost)} trades by their numbers, the first {lost[0]}" in said
+    assert f"{len(lost)} only there, 0 only live, 0 differ" in said
     cleaned = platform.ledger("cleaned_trades")[DATE]
     assert (cleaned["source"], cleaned["evidence"]["complete"]) == ("sandbox", True)
     assert platform.ledger("cleaned_bars")[DATE]["evidence"]["missing"] == 0
