@@ -22,7 +22,7 @@ def test_bars_that_say_the_same_agree():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("open", 10.000000001), ("close", 11.0), ("trade_count", 4), ("trade_count", None), ("volume", 4.00001),
+    [("open", 10.000000001), ("high", 11.5), ("trade_count", 4), ("trade_count", None), ("volume", 4.00001),
      ("quote_volume", None), ("taker_buy_volume", 0.0)],
 )  # fmt: skip
 def test_a_value_that_differs_is_named_with_both(name, value):
