@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import psycopg
 import pytest
+from polars.testing import assert_frame_equal
 
 from md_platform import cli
 from md_platform.cli.tables import iso
@@ -22,6 +23,7 @@ from md_platform.storage.live_reading import LiveReader
 from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES, indicator_values
 from md_platform_tests.assets.conftest import Platform
 from md_platform_tests.streamed import live_bars, stored, streamed
+from streaming.indicators import opened
 
 BTC = "sandbox:BTC-USDT"
 DATES = [dt.date(2026, 11, 16) + n * DAY for n in range(2)]
@@ -113,6 +115,25 @@ def test_live_indicators_are_those_of_the_batch_chain(specs, bars, module_platfo
         rows += len(live)
     print(f"live indicators equal to batch: {rows} rows, {values} values of {len(specs)} indicators, differing 0")
     assert rows == sum(BARS.values())
+
+
+def test_the_live_process_opens_from_the_lake_and_says_what_the_batch_chain_stores(bars, module_platform):
+    """As it ships: handles opened at midnight from the day before, then the second day's closed bars as they come."""
+    handles = opened(BTC, module_platform.stores.lake, module_platform.universe.calendar, today=DATES[1])
+    midnight_ns = int(Interval.day(DATES[1]).start.timestamp()) * 10**9
+    said = handles.values(bar for bar in bars if bar.open_time >= midnight_ns)
+    made = batch(module_platform, INDICATORS).filter(pl.col("open_time").dt.date() == DATES[1])
+    columns = [name for spec in STANDARD_SET for name in spec.columns]
+    live = pl.DataFrame(
+        [(each.timeframe, each.open_time // 1_000, *(each.values[name] for name in columns)) for each in said],
+        schema={"timeframe": pl.String, "open_time": pl.Int64, **dict.fromkeys(columns, pl.Float64)},
+        orient="row",
+    )
+    stored_values = made.with_columns(pl.col("open_time").dt.timestamp("us"), pl.col(columns).fill_nan(None))
+    order = ["timeframe", "open_time"]
+    assert_frame_equal(live.sort(order), stored_values.select(live.columns).sort(order), rel_tol=1e-9, abs_tol=1e-9)
+    print(f"live process's indicators equal to batch: {live.height} rows, {live.height * len(columns)} values")
+    assert live.height == made.height > 1_900
 
 
 def test_the_command_tells_bar_by_bar_where_they_differ(
