@@ -43,6 +43,7 @@ _DAY_NS = 86_400 * 1_000_000_000
 _LATE_NS = 1_000_000_000
 _HOLE_WAITS_NS = 2_000_000_000
 _LARGEST = 2**63 - 1
+_SMALLEST = -_LARGEST
 _BY_TRADES_NS = 3_600 * 1_000_000_000
 _RAW_AT_MOST = 4_096
 BOOK_LEVELS = 10
@@ -197,7 +198,7 @@ class Pipeline:
             and 0.0 < trade.size < inf
             and 0 < trade.trade_count <= _LARGEST
             and 0 < trade.ts_event < trade.ts_received + _DAY_NS
-            and (type(trade_id) is not int or -_LARGEST <= trade_id <= _LARGEST)
+            and (type(trade_id) is not int or _SMALLEST <= trade_id <= _LARGEST)
         ):
             self._reject(link, trade, _broken_rule(trade), out)
             return

@@ -17,6 +17,7 @@ from md_platform.domain.events import Quote, Trade
 from md_platform.domain.wire import decode
 from md_platform.storage.spool import Message, Spool
 from streaming.lag import Lag
+from streaming.redis_script import Flush
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ LOG_LENGTH = 10_000
 """Messages that each `md:log:*` stream keeps, about."""
 
 _WAITING_AT_MOST = 2_000
+_AT_ONCE = 32
 _RETRY_S = 1.0
 _CATCH_UP = 5_000
 _LATEST_TTL_S = 7 * 86_400
@@ -68,7 +70,7 @@ class RedisSink:
                     await self._catch_up()
                     is_known_away = False
                 while self._waiting:
-                    batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
                     fresh = [(messages, id_) for messages, id_ in batch if id_ > self.published_id]
                     if fresh:
                         await self._send([message for messages, _ in fresh for message in messages], fresh[-1][1])
@@ -96,35 +98,33 @@ class RedisSink:
             await self._send([row.message for row in rows], rows[-1].id)
 
     async def _send(self, messages: Sequence[Message], last_id: int) -> None:
-        pipeline = self._client.pipeline(transaction=False)
+        flush = Flush()
         for message in messages:
-            pipeline.publish(message.channel, message.payload)
-            if message.kind != "book":
-                pipeline.xadd(f"md:log:{message.channel[3:]}", {"m": message.payload}, maxlen=LOG_LENGTH)
-            self._latest(pipeline, message)
-        pipeline.set(self._position, last_id)
-        await pipeline.execute()
+            key, values = _latest(message)
+            kept = 0 if message.kind == "book" else LOG_LENGTH
+            flush.add(message.channel, message.payload, kept=kept, latest=key, values=values, ttl_s=_LATEST_TTL_S)
+        await flush.send(self._client, self._position, last_id)
         self.published_id = last_id
         self.lag.measure(messages)
         self._sent.set()
         self.published += sum(message.events for message in messages)
 
-    def _latest(self, pipeline: "redis.client.Pipeline", message: Message) -> None:
-        """Latest values: `md:latest:{id}` of trades and quotes, `md:latest-book|bars|indicators:{id}…` the message."""
-        kind, _, rest = message.channel[3:].partition(":")
-        if kind in ("book", "bars", "indicators"):
-            pipeline.set(f"md:latest-{kind}:{rest}", message.payload, ex=_LATEST_TTL_S)
-            return
-        last = decode_last(message.payload) if kind in ("trades", "quotes") else None
-        values: dict[str, float]
-        if isinstance(last, Trade):
-            values = {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
-        elif isinstance(last, Quote):
-            values = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
-        else:
-            return
-        pipeline.hset(f"md:latest:{rest}", items=[part for pair in values.items() for part in pair])
-        pipeline.expire(f"md:latest:{rest}", _LATEST_TTL_S)
+
+def _latest(message: Message) -> tuple[str, dict[str, float]]:
+    """The key of a latest value, and its fields: `md:latest:{id}` has the last trade's and quote's, others have none.
+
+    Without fields `md:latest-book|bars|indicators:{id}…` is the message itself; where the key is empty, nothing is.
+    """
+    kind, _, rest = message.channel[3:].partition(":")
+    if kind in ("book", "bars", "indicators"):
+        return f"md:latest-{kind}:{rest}", {}
+    last = decode_last(message.payload) if kind in ("trades", "quotes") else None
+    if isinstance(last, Trade):
+        return f"md:latest:{rest}", {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
+    if isinstance(last, Quote):
+        fields = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
+        return f"md:latest:{rest}", fields
+    return "", {}
 
 
 def decode_last(payload: bytes) -> object:

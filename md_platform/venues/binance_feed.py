@@ -84,9 +84,8 @@ class _Error(msgspec.Struct):
 
 
 class _Frame(msgspec.Struct, gc=False):
-    """A message of a stream, or the answer to a request (`id`)."""
+    """A message of a stream, which says itself what it is, or the answer to a request (`id`)."""
 
-    stream: str = ""
     data: _Data | None = None
     id: int | None = None
     error: _Error | None = None

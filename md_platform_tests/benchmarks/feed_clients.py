@@ -1,6 +1,6 @@
 """A client of the benchmark's venue in a process of its own: a stream in, CPU seconds and messages as JSON out.
 
-    python -m md_platform_tests.benchmarks.feed_clients ours|cryptofeed|ccxt HTTP WS CA_FILE COUNT
+    python -m md_platform_tests.benchmarks.feed_clients ours|cryptofeed|ccxt HTTP WS CA_FILE COUNT RATE
 
 All do the same work, from the socket to 1m bars of 20 symbols. Ours do more: bars of every length, rules, duplicates,
 quality. The others make their bars in a plain loop. The clock runs from the first messages to the last.
@@ -68,7 +68,7 @@ class PlainBars:
             bar[9] += quote
 
 
-def ours(_http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
+def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, float]:
     """Connection and Pipeline of the live process, with a sink that counts."""
     from md_platform.domain.instruments import Instrument
     from md_platform.venues.binance_feed import SPOT
@@ -78,7 +78,7 @@ def ours(_http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
     from streaming.pipeline import Pipeline, Tail
     from streaming.run import ticks
 
-    url = f"{ws}/{count}/0/stream"
+    url = f"{ws}/{count}/{rate}/stream"
     published = 0
 
     def put(events: Any) -> None:
@@ -113,7 +113,7 @@ def ours(_http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
     return asyncio.run(run())
 
 
-def cryptofeed(http: str, wss: str, ca_file: str, count: int) -> dict[str, float]:
+def cryptofeed(http: str, wss: str, ca_file: str, count: int, rate: int) -> dict[str, float]:
     """cryptofeed with its addresses changed, on uvloop as it wants."""
     from cryptofeed import FeedHandler
     from cryptofeed.connection import RestEndpoint, WebsocketEndpoint
@@ -126,7 +126,7 @@ def cryptofeed(http: str, wss: str, ca_file: str, count: int) -> dict[str, float
         bars.add(trade.symbol, trade.timestamp, float(trade.price), float(trade.amount), is_buy=trade.side == "buy")
 
     options = {**(Binance.websocket_endpoints[0].options or {}), "ssl": ssl.create_default_context(cafile=ca_file)}
-    Binance.websocket_endpoints = [WebsocketEndpoint(f"{wss}/{count}/0", options=options)]
+    Binance.websocket_endpoints = [WebsocketEndpoint(f"{wss}/{count}/{rate}", options=options)]
     Binance.rest_endpoints = [RestEndpoint(http, routes=Binance.rest_endpoints[0].routes)]
     handler = FeedHandler(config={"uvloop": True, "log": {"disabled": True}})
     symbols = [f"{base}-USDT" for base in BASES]
@@ -137,7 +137,7 @@ def cryptofeed(http: str, wss: str, ca_file: str, count: int) -> dict[str, float
     return loop.run_until_complete(measured(lambda: bars.trades, count))
 
 
-def ccxt(http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
+def ccxt(http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, float]:
     """ccxt.pro with its addresses changed; one call watches all symbols, which is the cheapest that it has."""
     import ccxt.pro
 
@@ -149,7 +149,7 @@ def ccxt(http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
         for name, url in list(api.items()):
             if isinstance(url, str):
                 api[name] = f"{http}/" + url.split("/", 3)[3]
-        api["ws"]["spot"] = f"{ws}/{count}/0/stream-raw"
+        api["ws"]["spot"] = f"{ws}/{count}/{rate}/stream-raw"
         symbols = [f"{base}/USDT" for base in BASES]
 
         async def watch() -> None:
@@ -171,5 +171,5 @@ def ccxt(http: str, ws: str, ca_file: str, count: int) -> dict[str, float]:
 CLIENTS = {"ours": ours, "cryptofeed": cryptofeed, "ccxt": ccxt}
 
 if __name__ == "__main__":
-    name, http, ws, ca_file, count = sys.argv[1:]
-    print(json.dumps(CLIENTS[name](http, ws, ca_file, int(count))), flush=True)
+    name, http, ws, ca_file, count, rate = sys.argv[1:]
+    print(json.dumps(CLIENTS[name](http, ws, ca_file, int(count), int(rate))), flush=True)
