@@ -9,9 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from streaming.connection import Connection
+from streaming.delivery import Delivery
 from streaming.outbox import Outbox
 from streaming.pipeline import Pipeline
-from streaming.redis_sink import RedisSink
 from streaming.repair import Repair
 
 
@@ -24,20 +24,19 @@ class Health(Collector):
         connections: Sequence[Connection],
         outbox: Outbox,
         repair: Repair,
-        redis: RedisSink | None,
+        deliveries: Sequence[Delivery],
     ) -> None:
         self._pipeline = pipeline
         self._connections = connections
         self._outbox = outbox
         self._repair = repair
-        self._redis = redis
+        self._deliveries = deliveries
         self._began = time.monotonic()
 
     def problems(self) -> list[str]:
         """What keeps the process from being ready."""
         away = [f"{connection.name} is not connected" for connection in self._connections if not connection.is_up]
-        if self._redis is not None and not self._redis.is_up:
-            away.append("redis is away")
+        away += [f"{each.sink.name} is away" for each in self._deliveries if not each.is_up]
         if self._outbox.is_full:
             away.append("the spool takes nothing")
         return away
@@ -69,8 +68,14 @@ class Health(Collector):
             "md_stream_holes_left_open", "Holes history did not fill", value=self._repair.left_open
         )
         yield GaugeMetricFamily("md_stream_uptime_seconds", "Age", value=time.monotonic() - self._began)
-        if self._redis is not None:
-            yield CounterMetricFamily("md_stream_published", "Events sent to Redis", value=self._redis.published)
+        sent = CounterMetricFamily("md_stream_published", "Events that a sink has taken", labels=["sink"])
+        sink_up = GaugeMetricFamily("md_stream_sink_up", "Whether a sink takes events as they come", labels=["sink"])
+        behind = GaugeMetricFamily("md_stream_sink_behind", "Messages that a sink has yet to take", labels=["sink"])
+        for each in self._deliveries:
+            sent.add_metric([each.sink.name], each.sent)
+            sink_up.add_metric([each.sink.name], float(each.is_up))
+            behind.add_metric([each.sink.name], max(0, self._outbox.last_id - each.sent_id))
+        yield from (sent, sink_up, behind)
 
 
 async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppRunner:

@@ -1,11 +1,11 @@
-"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and Redis running."""
+"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and sinks running."""
 
 import asyncio
 import shutil
 import signal
 import ssl
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -19,17 +19,19 @@ from md_platform.domain.wire import decode
 from md_platform.errors import InvalidSetting
 from md_platform.settings import VenueUrls
 from md_platform.sources.history import HistorySources
-from md_platform.storage.spool import Spool
+from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.connection import Connection
+from streaming.delivery import Delivery
 from streaming.health import Health, served
 from streaming.limits import Pacer
 from streaming.outbox import Outbox
 from streaming.pipeline import Pipeline, Tail
 from streaming.recording import Recorder
-from streaming.redis_sink import RedisSink
 from streaming.repair import Repair
 from streaming.replay import Replay
+from streaming.sink_url import SinkUrl
+from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
 from streaming.subscriptions import Ask, by_venue, subscriptions
 
@@ -54,6 +56,7 @@ class StreamConfig:
     instruments: Sequence[str]
     spool: Path
     redis_url: str | None
+    sinks: Sequence[SinkUrl] = ()
     urls: Mapping[str, VenueUrls] = field(default_factory=dict)
     channels: Sequence[Channel] = CHANNELS
     cache: Path = Path("cache")
@@ -99,18 +102,18 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     """
     player = Replay(path)
     spool = Spool(config.spool)
-    redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-    outbox = Outbox(spool, redis.put if redis else lambda _messages, _last: None)
+    to_sinks = deliveries(config.redis_url, config.sinks, spool)
+    outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
         for each in subscribed:
             pipeline.track(each.instrument, feed, Tail(0))
-    tasks = [asyncio.create_task(job) for job in (outbox.run(), *([redis.run()] if redis else []))]
+    tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
         await outbox.flush()
-        if redis is not None:
-            await redis.reached(outbox.last_id)
+        for delivery in to_sinks:
+            await delivery.reached(outbox.last_id)
     finally:
         await _ended(tasks)
         spool.close()
@@ -129,8 +132,8 @@ class LiveProcess:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        self._redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-        self._outbox = Outbox(self._spool, self._redis.put if self._redis else lambda _messages, _last: None)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool)
+        self._outbox = Outbox(self._spool, to_all(self._deliveries))
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
         self._sources = HistorySources(config.urls, config.cache)
@@ -139,13 +142,13 @@ class LiveProcess:
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
-        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis)
+        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._deliveries)
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
         return [
             self._outbox.run(),
-            *([self._redis.run()] if self._redis else []),
+            *(each.run() for each in self._deliveries),
             self._repair.run(),
             ticks(self._pipeline),
             guard_disk(self._outbox, self._pipeline, self._config.spool),
@@ -175,6 +178,16 @@ class LiveProcess:
         if self._recorder is not None:
             self._recorder.close()
         self._spool.close()
+
+
+def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], None]:
+    """What gives messages to each of `to_sinks`."""
+
+    def put(messages: Sequence[Message], last_id: int) -> None:
+        for each in to_sinks:
+            each.put(messages, last_id)
+
+    return put
 
 
 async def ticks(pipeline: Pipeline) -> None:

@@ -4,6 +4,7 @@ While the database is away the spool grows; when it is back, everything is store
 """
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.spool import Spool, Spooled
-from streaming.run import TAIL_NS
+from streaming.run import LEAST_FREE_BYTES, TAIL_NS
 
 log = structlog.get_logger(__name__)
 
@@ -87,5 +88,13 @@ class Writer:
                 log.info("retention", change=change)
             self._kept_at = now
         if now - self._forgot_at > _FORGET_EVERY_S:
-            self._spool.forget(after, time.time_ns() - TAIL_NS)
+            self._forget(after, time.time_ns() - TAIL_NS)
             self._forgot_at = now
+
+    def _forget(self, after: int, before_ns: int) -> None:
+        """Sinks that are behind keep what is stored in the spool, but not at the price of feeds."""
+        if shutil.disk_usage(self._spool.path.parent).free >= LEAST_FREE_BYTES:
+            self._spool.forget(after, before_ns)
+            return
+        for sink, messages in self._spool.overrun(after, before_ns).items():
+            log.error("disk nearly full: a sink that is behind loses messages", sink=sink, messages=messages)

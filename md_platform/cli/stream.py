@@ -39,6 +39,7 @@ def stream(
     from streaming.run import StreamConfig, channels_named
     from streaming.run import replay as play
     from streaming.run import stream as run
+    from streaming.sink_url import sink_urls
 
     configure_logging()
     settings = load_settings()
@@ -47,6 +48,7 @@ def stream(
         instruments=[name.strip() for name in instruments.split(",")] if instruments else settings.instruments,
         spool=home.path / "stream" / "spool.db",
         redis_url=external_redis_url(settings),
+        sinks=sink_urls(settings.sinks.get_secret_value()) if settings.sinks else (),
         urls=venue_urls(),
         channels=channels_named(channels),
         cache=home.path / "cache",
