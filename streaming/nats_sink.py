@@ -53,7 +53,7 @@ class NatsSink:
             error_cb=_nothing,
         )
         self._at_most_bytes = min(PACKET_BYTES, self._client.max_payload - _HEADERS_BYTES)
-        self._jetstream = self._client.jetstream(timeout=10)
+        self._jetstream = self._client.jetstream(timeout=5)
         try:
             await self._jetstream.find_stream_name_by_subject(SUBJECTS)
         except NotFoundError:

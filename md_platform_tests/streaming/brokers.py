@@ -3,6 +3,7 @@
 NATS and RabbitMQ are the real servers, where their programs are installed. Kafka is the broker that librdkafka carries
 for tests: its authors' own implementation of the protocol, over TCP, in this process.
 """
+# ruff: noqa: PLC0415 - each client is there or not
 
 import asyncio
 import contextlib

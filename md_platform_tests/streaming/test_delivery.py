@@ -75,7 +75,7 @@ async def delivering(sink: Listed, spool: Spool) -> AsyncIterator[Delivery]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the delivery has no event for each of these
             await asyncio.sleep(0.005)
 
 
