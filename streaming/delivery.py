@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -68,6 +69,7 @@ class Delivery:
     def __init__(self, sink: Sink, spool_path: Path) -> None:
         self.sink = sink
         self._spool = Spool(spool_path)
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="delivery")  # one at a time, also when `run` is cancelled
         self._waiting: deque[tuple[Sequence[Message], int]] = deque()
         self._wake = asyncio.Event()
         self._wake.set()
@@ -120,6 +122,7 @@ class Delivery:
                 known = await self.sink.open(self._spool.id)
             self._is_open = True
             self.sent_id = max(self.sent_id, self._spool.position(self.sink.name) if known is None else known)
+            self._sent.set()
         await self._send_spooled()
         if self._failed:
             log.info("sink is back", sink=self.sink.name)
@@ -128,7 +131,8 @@ class Delivery:
         await self._send_spooled()
 
     async def _send_spooled(self) -> None:
-        while rows := await asyncio.to_thread(self._spool.read, self.sent_id, _CATCH_UP):
+        disk = asyncio.get_running_loop().run_in_executor
+        while rows := await disk(self._disk, self._spool.read, self.sent_id, _CATCH_UP):
             await self._send([Numbered(row.id, row.message) for row in rows])
 
     async def _send_waiting(self) -> None:
@@ -152,7 +156,8 @@ class Delivery:
         self._sent.set()
         self.sent += sum(each.message.events for each in wanted)
         if time.monotonic() - self._remembered_at > _REMEMBER_EVERY_S:
-            await asyncio.to_thread(self._spool.remember, self.sink.name, self.sent_id)
+            disk = asyncio.get_running_loop().run_in_executor
+            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
             self._remembered_at = time.monotonic()
 
     async def _failure(self, error: Exception) -> None:
@@ -175,9 +180,11 @@ class Delivery:
             log.debug("sink did not close", sink=self.sink.name, reason=str(error))
 
     async def _end(self) -> None:
+        disk = asyncio.get_running_loop().run_in_executor
         try:
-            self._spool.remember(self.sink.name, self.sent_id)
+            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
         except StorageError as error:
             log.warning("position not remembered", sink=self.sink.name, reason=str(error))
         await self._close()
-        self._spool.close()
+        await disk(self._disk, self._spool.close)
+        self._disk.shutdown(wait=False)

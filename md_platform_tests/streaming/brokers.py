@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import pytest
 
 Held = tuple[str, str, bytes]
@@ -79,6 +80,10 @@ class Program:
             self._process.wait()
             self._process = None
 
+    def end(self) -> None:
+        """Leave nothing running."""
+        self.kill()
+
 
 class Nats(Program):
     def __init__(self, folder: Path, program: str = "nats-server") -> None:
@@ -129,6 +134,13 @@ class Rabbit(Program):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
         }
+
+    def end(self) -> None:
+        super().end()
+        for process in psutil.process_iter(["name"]):  # Erlang's own daemon outlives its nodes
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "epmd" and process.environ().get("ERL_EPMD_PORT") == str(self._epmd_port):
+                    process.kill()
 
     async def subscribe(self) -> None:
         import aio_pika
@@ -186,20 +198,22 @@ class MockKafka:
 
 
 async def kafka_holds(url: str) -> list[Held]:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka import AIOKafkaConsumer
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=url.removeprefix("kafka://"))
+    consumer = AIOKafkaConsumer(
+        "market_data_feed",
+        "data_quality_events",
+        bootstrap_servers=url.removeprefix("kafka://"),
+        auto_offset_reset="earliest",
+    )
     await consumer.start()
+    ends = await consumer.end_offsets(consumer.assignment())
     found = []
-    for topic in ("market_data_feed", "data_quality_events"):
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        for place, end in (await consumer.end_offsets(places)).items():
-            consumer.assign([place])
-            consumer.seek(place, 0)
-            while await consumer.position(place) < end:
-                record = await asyncio.wait_for(consumer.getone(place), 5)
-                found.append((record.key.decode(), dict(record.headers)["md-id"].decode(), record.value))
-    await consumer.stop()
+    while any([await consumer.position(place) < end for place, end in ends.items()]):
+        for records in (await consumer.getmany(timeout_ms=1_000)).values():
+            found += [(each.key.decode(), dict(each.headers)["md-id"].decode(), each.value) for each in records]
+    with contextlib.suppress(asyncio.CancelledError):  # aiokafka lets its own task's out
+        await consumer.stop()
     return found
 
 
@@ -227,4 +241,4 @@ def broker_running(kind: str, folder: Path) -> Iterator[Broker]:
     try:
         yield program
     finally:
-        program.kill()
+        program.end()

@@ -109,16 +109,23 @@ def test_a_broker_that_is_killed_and_started_again_loses_nothing(broker: Broker,
         await broker.subscribe()
         async with delivering(broker.url, spool) as delivery:
             source = Source(spool, delivery)
-            for number in range(600):
-                if number == 100:
-                    broker.kill()
-                if number == 400:
-                    assert not delivery.is_up
-                    await asyncio.to_thread(broker.start)
-                source.send()
-                await asyncio.sleep(0.005)
-            await asyncio.wait_for(delivery.reached(source.last), 90)
+
+            async def send(rounds: int) -> None:
+                for _ in range(rounds):
+                    source.send()
+                    await asyncio.sleep(0.005)
+
+            await send(100)
             assert delivery.is_up
+            broker.kill()
+            while delivery.is_up:
+                await send(1)
+            await send(200)
+            await asyncio.to_thread(broker.start)
+            await send(200)
+            await asyncio.wait_for(delivery.reached(source.last), 90)
+            while not delivery.is_up:
+                await asyncio.sleep(0.01)
         assert arrived(await broker.held(), spool) == source.sent
 
     with capture_logs() as logs:
