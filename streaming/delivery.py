@@ -68,6 +68,7 @@ class Delivery:
 
     def __init__(self, sink: Sink, spool_path: Path) -> None:
         self.sink = sink
+        self._failures: tuple[type[Exception], ...] = (*sink.failures, OSError, TimeoutError, StorageError)
         self._spool = Spool(spool_path)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="delivery")  # one at a time, also when `run` is cancelled
         self._waiting: deque[tuple[Sequence[Message], int]] = deque()
@@ -104,7 +105,7 @@ class Delivery:
                         await self._catch_up()
                     while self._waiting:
                         await self._send_waiting()
-                except (*self.sink.failures, OSError, TimeoutError, StorageError) as error:
+                except self._failures as error:
                     await self._failure(error)
         finally:
             await self._end()
@@ -137,7 +138,7 @@ class Delivery:
 
     async def _send_waiting(self) -> None:
         """Send all that waits at once. Ids of one append are consecutive."""
-        fresh = []
+        fresh: list[Numbered] = []
         for _ in range(len(self._waiting)):
             messages, last_id = self._waiting.popleft()
             if last_id > self.sent_id:
@@ -176,7 +177,7 @@ class Delivery:
         try:
             async with asyncio.timeout(_CLOSE_WITHIN_S):
                 await self.sink.close()
-        except (*self.sink.failures, OSError, TimeoutError) as error:
+        except self._failures as error:
             log.debug("sink did not close", sink=self.sink.name, reason=str(error))
 
     async def _end(self) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import random
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -124,7 +127,7 @@ def test_a_broker_that_is_killed_and_started_again_loses_nothing(broker: Broker,
             await asyncio.to_thread(broker.start)
             await send(200)
             await asyncio.wait_for(delivery.reached(source.last), 90)
-            while not delivery.is_up:
+            while not delivery.is_up:  # noqa: ASYNC110 - the delivery has no event for it
                 await asyncio.sleep(0.01)
         assert arrived(await broker.held(), spool) == source.sent
 
@@ -149,6 +152,48 @@ def test_a_message_larger_than_a_broker_takes_comes_in_parts(broker: Broker, tmp
         assert arrived(await broker.held(), spool) == source.sent
 
     asyncio.run(run())
+
+
+SENDER = """
+import asyncio, sys
+from pathlib import Path
+from md_platform.storage.spool import Spool
+from md_platform_tests.streaming.test_broker_sinks import Source, delivering
+
+async def send(url, spool):
+    async with delivering(url, spool) as delivery:
+        source = Source(spool, delivery)
+        source.count = spool.depth(0)[1]
+        while True:
+            source.send()
+            print(source.last, flush=True)
+            await asyncio.sleep(0.002)
+
+asyncio.run(send(sys.argv[1], Spool(Path(sys.argv[2]))))
+"""
+
+
+def test_a_process_killed_at_any_moment_leaves_nothing_out(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+
+    async def finish(url: str, spool: Spool) -> list[Held]:
+        async with delivering(url, spool) as delivery:
+            await asyncio.wait_for(delivery.reached(max(row.id for row in spool.since(0))), 60)
+        return await broker.held()
+
+    with broker_running("nats", tmp_path) as broker:
+        for _ in range(5):
+            sender = subprocess.Popen([sys.executable, "-c", SENDER, broker.url, path], stdout=subprocess.PIPE)
+            assert sender.stdout is not None
+            for _ in range(random.randint(1, 300)):
+                sender.stdout.readline()
+            sender.kill()
+            sender.wait()
+        spool = Spool(path)
+        expected = defaultdict(list)
+        for row in spool.since(0):
+            expected[row.message.channel] += numbers(row.message.payload)
+        assert arrived(asyncio.run(finish(broker.url, spool)), spool) == expected
 
 
 @pytest.mark.skipif("MDP_TEST_KAFKA_URL" not in os.environ, reason="MDP_TEST_KAFKA_URL names no Kafka")
