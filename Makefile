@@ -1,6 +1,6 @@
 # make up      start the platform on this machine, Ctrl-C stops it
 # make test    everything that a change must pass; sets itself up
-# make platform-test  a real platform, end to end: loads, order, faults, kills; ten minutes
+# make platform-test  a real platform, end to end: loads, order, faults, ten kills; half an hour
 # make lint    style, types, imports
 # make bench   benchmarks against the limits they are held to
 # make schema  write sql/schema.sql again after a new migration
@@ -28,7 +28,7 @@ test: $(VENV)/.developing
 	done; test -z "$$failed"
 
 platform-test: $(VENV)/.developing
-	MDP_PLATFORM_TESTS=1 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
+	MDP_KILL_TRIALS=10 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

@@ -18,6 +18,15 @@ from md_platform.quality import own_checks
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _CLASS = re.compile(r"^(\w+\.)+\w+: ")
+_POLL_S = 0.5
+_PATIENCE_S = 60.0  # with a code server, which its supervisor restarts
+_AWAY = (
+    "DagsterUserCodeUnreachableError",
+    "DagsterCodeLocationLoadError",
+    "AssetNotFoundError",
+    "does not contain a dynamic partitions definition",
+)
+"""How Dagster says that its code server is away, or that its definitions are not loaded again yet."""
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
 
 
@@ -59,6 +68,11 @@ class Orchestrator:
             )
             answer.raise_for_status()
             body = answer.json()
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            raise OrchestratorUnavailable(
+                f"Dagster answers {status} at {self.url}: see dagster-webserver.log in MDP_HOME/logs"
+            ) from None
         except (httpx.HTTPError, ValueError) as error:
             raise OrchestratorUnavailable(
                 f"Dagster does not answer at {self.url} ({error}): start it with `mdp up`, or set MDP_DAGSTER_PORT"
@@ -70,9 +84,9 @@ class Orchestrator:
 
     def registered(self, universe: str) -> list[str]:
         """Instruments registered in `universe`, in the order that ranges follow."""
-        data = self.query(_PARTITION_KEYS, {"key": {"path": [universe, "raw_bars"]}})["assetNodeOrError"]
-        dimensions = data.get("partitionKeysByDimension", [])
-        return next((list(d["partitionKeys"]) for d in dimensions if d["name"] == "symbol"), [])
+        variables = {"key": {"path": [universe, "raw_bars"]}}
+        node = self._ask_code(_PARTITION_KEYS, variables, "AssetNode")
+        return next(list(d["partitionKeys"]) for d in node["partitionKeysByDimension"] if d["name"] == "symbol")
 
     def register(self, universe: str, instruments: Sequence[str]) -> None:
         """Add to `universe` those of `instruments` that it does not have yet, in order."""
@@ -80,9 +94,9 @@ class Orchestrator:
         for instrument in instruments:
             if instrument not in known:
                 variables = {"universe": f"{universe}_instruments", "key": instrument, "location": _LOCATION}
-                answer = self.query(_ADD_PARTITION, variables)["addDynamicPartition"]
-                if answer["__typename"] != "DuplicateDynamicPartitionError":  # the sensor came before us
-                    _expect(answer, "AddDynamicPartitionSuccess")
+                # a duplicate: the sensor came before us
+                typenames = "AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"
+                self._ask_code(_ADD_PARTITION, variables, *typenames)
 
     def launch(
         self,
@@ -111,9 +125,24 @@ class Orchestrator:
                 "executionMetadata": {"tags": [{"key": k, "value": v} for k, v in all_tags.items()]},
             }
         }
-        launched = _expect(self.query(_LAUNCH, variables)["launchRun"], "LaunchRunSuccess")
+        launched = self._ask_code(_LAUNCH, variables, "LaunchRunSuccess")
         run_id: str = launched["run"]["runId"]
         return run_id
+
+    def _ask_code(self, document: str, variables: Mapping[str, Any], *typenames: str) -> dict[str, Any]:
+        """The answer to what Dagster needs its code server for, waiting a while where that is being restarted."""
+        deadline = time.monotonic() + _PATIENCE_S
+        answer: dict[str, Any]
+        while True:
+            (answer,) = self.query(document, variables).values()
+            if answer["__typename"] in typenames or not any(sign in str(answer) for sign in _AWAY):
+                return _expect(answer, *typenames)
+            if time.monotonic() > deadline:
+                raise OrchestratorUnavailable(
+                    "Dagster's code server does not answer, or its definitions are not these:"
+                    " see `mdp doctor`, or restart `mdp up`"
+                )
+            time.sleep(_POLL_S)
 
     def run(self, run_id: str) -> Run:
         """State of the run `run_id`."""
@@ -128,7 +157,7 @@ class Orchestrator:
         found = _expect(self.query(_RUNS, {"filter": wanted})["runsOrError"], "Runs")
         return [_as_run(run) for run in reversed(found["results"])]
 
-    def wait(self, run_ids: Sequence[str], progress: Callable[[list[Run]], None], poll_s: float = 0.5) -> list[Run]:
+    def wait(self, run_ids: Sequence[str], progress: Callable[[list[Run]], None], poll_s: float = _POLL_S) -> list[Run]:
         """Wait until every run is finished, telling `progress` at each look."""
         while True:
             runs = [self.run(run_id) for run_id in run_ids]
@@ -157,8 +186,8 @@ def _as_run(found: Mapping[str, Any]) -> Run:
     return Run(found["runId"], found["status"], done, len(found["stepKeysToExecute"] or []), tags)
 
 
-def _expect(answer: dict[str, Any], typename: str) -> dict[str, Any]:
-    if answer["__typename"] != typename:
+def _expect(answer: dict[str, Any], *typenames: str) -> dict[str, Any]:
+    if answer["__typename"] not in typenames:
         errors = "; ".join(error["message"] for error in answer.get("errors", []))
         raise MdpError(f"Dagster refused: {answer['__typename']} {answer.get('message') or errors}".rstrip())
     return answer

@@ -12,10 +12,27 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from xdist.scheduler import LoadFileScheduling
 
 from md_platform.embedded import postgres_running, valkey_running
 
 _numbers = itertools.count(1)
+
+
+class FilesAndOnePlatform(LoadFileScheduling):
+    """A file of tests stays on one worker of xdist, and all of `platform` does, as these share what they load.
+
+    xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = "md_platform_tests/platform"
+        return folder if nodeid.startswith(f"{folder}/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesAndOnePlatform:
+    return FilesAndOnePlatform(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import structlog
 
 from md_platform.errors import StorageError
 from md_platform.storage.spool import EVERY_CHANNEL, Message, Spool
+from streaming.lag import Lag
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,7 @@ class Delivery:
         self._remembered_at = float("-inf")
         self.sent_id = 0
         self.sent = 0
+        self.lag = Lag()
         self.is_up = False
 
     def put(self, messages: Sequence[Message], last_id: int) -> None:
@@ -154,6 +156,7 @@ class Delivery:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 await self.sink.send(wanted)
         self.sent_id = messages[-1].id
+        self.lag.measure(each.message for each in wanted)
         self._sent.set()
         self.sent += sum(each.message.events for each in wanted)
         if time.monotonic() - self._remembered_at > _REMEMBER_EVERY_S:

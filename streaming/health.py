@@ -1,7 +1,10 @@
 """What the live process says of itself: /healthz, /readyz and /metrics (Prometheus text) on loopback."""
 
+import json
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,12 +28,14 @@ class Health(Collector):
         outbox: Outbox,
         repair: Repair,
         deliveries: Sequence[Delivery],
+        spool: Path,
     ) -> None:
         self._pipeline = pipeline
         self._connections = connections
         self._outbox = outbox
         self._repair = repair
         self._deliveries = deliveries
+        self._beat = spool.with_name("writer.beat")
         self._began = time.monotonic()
 
     def problems(self) -> list[str]:
@@ -40,6 +45,49 @@ class Health(Collector):
         if self._outbox.is_full:
             away.append("the spool takes nothing")
         return away
+
+    def status(self) -> dict[str, Any]:
+        """The same as JSON, for `mdp stream status`."""
+        counts = self._pipeline.counts
+        return {
+            "uptime_s": round(time.monotonic() - self._began, 1),
+            "problems": self.problems(),
+            "connections": {
+                each.name: {
+                    "up": each.is_up,
+                    "events": counts.received[each.name],
+                    "reconnects": each.reconnects,
+                    "instruments": len({subscription.instrument for subscription in each.subscriptions}),
+                }
+                for each in self._connections
+            },
+            "skew_ms": {venue: round(skew_ns / 1e6, 1) for venue, skew_ns in self._pipeline.skew_ns.items()},
+            "lag_ms": self._lags(),
+            "notices": dict(counts.kinds),
+            "duplicates": counts.duplicates,
+            "spooled": self._outbox.spooled,
+            "dropped": dict(self._outbox.dropped),
+            "published": {each.sink.name: each.sent for each in self._deliveries},
+            "holes_left_open": self._repair.left_open,
+            "writer": self._writer(),
+        }
+
+    def _lags(self) -> dict[str, dict[str, float]]:
+        stages = {"spooled": self._outbox.lag, **{each.sink.name: each.lag for each in self._deliveries}}
+        found: dict[str, dict[str, float]] = {}
+        for stage, lag in stages.items():
+            for percent in (50, 99):
+                if (value := lag.percentile_ms(percent)) is not None:
+                    found.setdefault(stage, {})[f"p{percent}"] = round(value, 2)
+        return found
+
+    def _writer(self) -> dict[str, Any] | None:
+        """How far the database writer says that it is, and how many messages are before it."""
+        try:
+            told = dict(json.loads(self._beat.read_text()))
+        except (OSError, ValueError):
+            return None
+        return {**told, "waiting_messages": max(0, self._outbox.last_id - told.get("row", 0))}
 
     def collect(self) -> Iterable[Metric]:
         """Metrics as they stand."""
@@ -68,6 +116,11 @@ class Health(Collector):
             "md_stream_holes_left_open", "Holes history did not fill", value=self._repair.left_open
         )
         yield GaugeMetricFamily("md_stream_uptime_seconds", "Age", value=time.monotonic() - self._began)
+        lags = GaugeMetricFamily("md_stream_lag_ms", "From socket to stage", labels=["stage", "percentile"])
+        for stage, percentiles in self._lags().items():
+            for percentile, value in percentiles.items():
+                lags.add_metric([stage, percentile], value)
+        yield lags
         sent = CounterMetricFamily("md_stream_published", "Events that a sink has taken", labels=["sink"])
         sink_up = GaugeMetricFamily("md_stream_sink_up", "Whether a sink takes events as they come", labels=["sink"])
         behind = GaugeMetricFamily("md_stream_sink_behind", "Messages that a sink has yet to take", labels=["sink"])
@@ -90,11 +143,21 @@ async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppR
         problems = health.problems()
         return web.json_response({"ready": not problems, "problems": problems}, status=503 if problems else 200)
 
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(health.status())
+
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), content_type="text/plain")
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)])
+    app.add_routes(
+        [
+            web.get("/healthz", alive),
+            web.get("/readyz", ready),
+            web.get("/status", status),
+            web.get("/metrics", metrics),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()

@@ -15,6 +15,7 @@ from md_platform.domain.events import Book, Quote
 from md_platform.domain.wire import Published, channel_of, encode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.storage.spool import SHED_FIRST, Kind, Message, Spool
+from streaming.lag import Lag
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self.dropped: Counter[Kind] = Counter()
+        self.lag = Lag()
         self.last_id = 0
         self.spooled = 0
 
@@ -87,6 +89,7 @@ class Outbox:
             return
         self.last_id = last
         self.spooled += len(waiting)
+        self.lag.measure(messages)
         self._publish(messages, last)
 
     async def shed(self) -> tuple[Kind, int] | None:
@@ -105,6 +108,12 @@ def _messages(events: Sequence[Published]) -> list[Message]:
         else:
             batch.append(event)
     return [
-        Message(_KIND.get(kind, "trades"), channel_of(batch[0]), len(batch), encode(batch))
+        Message(
+            _KIND.get(kind, "trades"),
+            channel_of(batch[0]),
+            len(batch),
+            encode(batch),
+            getattr(batch[0], "ts_received", 0),
+        )
         for (kind, _, _), batch in batches.items()
     ]

@@ -34,6 +34,7 @@ from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
 from streaming.connection import Link
+from streaming.indicators import InstrumentIndicators
 from streaming.recording import Recorder
 from streaming.trades import Hole as IdHole
 from streaming.trades import TradeIds, TradeTape
@@ -95,6 +96,7 @@ class Tracked:
     feed: str
     tape: TradeTape
     bars: LiveBars
+    indicators: InstrumentIndicators | None = None
 
 
 class Pipeline:
@@ -129,7 +131,9 @@ class Pipeline:
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
 
-    def track(self, instrument: Instrument, feed: Feed, tail: Tail) -> None:
+    def track(
+        self, instrument: Instrument, feed: Feed, tail: Tail, indicators: InstrumentIndicators | None = None
+    ) -> None:
         """Begin to follow `instrument`, continuing from what a process before this one published: `tail`."""
         if instrument.id in self._tracked:
             return
@@ -142,7 +146,11 @@ class Pipeline:
             recent = [trade for trade in tail.trades if trade.ts_event >= tail.complete_since_ns]
             bars.resume(tail.bars, recent, tail.bars_since_ns, tail.complete_since_ns)
             bars.closed()
-        self._tracked[instrument.id] = Tracked(instrument, feed.name, tape, bars)
+        self._tracked[instrument.id] = Tracked(instrument, feed.name, tape, bars, indicators)
+
+    def tracks(self, instrument: str) -> bool:
+        """Whether an instrument is followed already, by another of its feeds."""
+        return instrument in self._tracked
 
     def frames(self, link: Link, frames: Sequence[bytes], received_ns: int) -> None:
         """Record, where that is wanted."""
@@ -365,7 +373,9 @@ class Pipeline:
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
             if tracked.instrument.id not in self._silent:  # else bars would close over trades that are still to come
                 tracked.bars.advance(now_ns - skew)
-            out += tracked.bars.closed()
+            if closed := tracked.bars.closed():
+                out += closed
+                out += tracked.indicators.values(closed) if tracked.indicators else []
             if running:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             for hole in tracked.tape.ids.open_holes(now_ns - _HOLE_WAITS_NS):

@@ -53,23 +53,21 @@ class RedisSink:
         await self._client.aclose()
 
     def _latest(self, pipeline: "redis.client.Pipeline", message: Message) -> None:
-        """Latest values: `md:latest:{id}` the last trade and quote, `md:latest-bar:{id}:{timeframe}`, ..."""
+        """Latest values: `md:latest:{id}` of trades and quotes, `md:latest-book|bars|indicators:{id}…` the message."""
         kind, _, rest = message.channel[3:].partition(":")
-        if kind == "book":
-            pipeline.set(f"md:latest-book:{rest}", message.payload, ex=_LATEST_TTL_S)
-        elif kind == "bars":
-            pipeline.set(f"md:latest-bar:{rest}", message.payload, ex=_LATEST_TTL_S)
-        elif kind in ("trades", "quotes"):
-            last = decode_last(message.payload)
-            values: dict[str, float]
-            if isinstance(last, Trade):
-                values = {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
-            elif isinstance(last, Quote):
-                values = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
-            else:
-                return
-            pipeline.hset(f"md:latest:{rest}", items=[part for pair in values.items() for part in pair])
-            pipeline.expire(f"md:latest:{rest}", _LATEST_TTL_S)
+        if kind in ("book", "bars", "indicators"):
+            pipeline.set(f"md:latest-{kind}:{rest}", message.payload, ex=_LATEST_TTL_S)
+            return
+        last = decode_last(message.payload) if kind in ("trades", "quotes") else None
+        values: dict[str, float]
+        if isinstance(last, Trade):
+            values = {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
+        elif isinstance(last, Quote):
+            values = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
+        else:
+            return
+        pipeline.hset(f"md:latest:{rest}", items=[part for pair in values.items() for part in pair])
+        pipeline.expire(f"md:latest:{rest}", _LATEST_TTL_S)
 
 
 def decode_last(payload: bytes) -> object:

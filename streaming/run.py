@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 
 import structlog
 
+from md_platform.domain.calendars import ALWAYS_OPEN
 from md_platform.domain.events import Channel, FeedNotice, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.live_periods import MINUTE_NS
@@ -19,11 +20,13 @@ from md_platform.domain.wire import decode
 from md_platform.errors import InvalidSetting
 from md_platform.settings import VenueUrls
 from md_platform.sources.history import HistorySources
+from md_platform.storage.lake import Lake
 from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.connection import Connection
 from streaming.delivery import Delivery
 from streaming.health import Health, served
+from streaming.indicators import InstrumentIndicators, opened
 from streaming.limits import Pacer
 from streaming.outbox import Outbox
 from streaming.pipeline import Pipeline, Tail
@@ -51,7 +54,7 @@ _RUNNING_EVERY_TICKS = 5
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """What to stream and where to."""
+    """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`."""
 
     instruments: Sequence[str]
     spool: Path
@@ -62,6 +65,8 @@ class StreamConfig:
     cache: Path = Path("cache")
     port: int | None = None
     record: Path | None = None
+    lake: Lake | None = None
+    calendar: Callable[[str], str] = lambda _: ALWAYS_OPEN
     ca_file: Path | None = None
 
 
@@ -142,7 +147,9 @@ class LiveProcess:
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
-        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._deliveries)
+        self.health = Health(
+            self._pipeline, self._connections, self._outbox, self._repair, self._deliveries, config.spool
+        )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
@@ -164,13 +171,20 @@ class LiveProcess:
                 self._recorder.describe(feed, subscribed)
             self._snapshots.add(feed, ask.fetcher(venue, feed))
             for each in subscribed:
-                self._pipeline.track(each.instrument, feed, self._remembered.tail(each.instrument.id, time.time_ns()))
+                tail = self._remembered.tail(each.instrument.id, time.time_ns())
+                self._pipeline.track(each.instrument, feed, tail, await self._indicators(each.instrument.id))
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
+
+    async def _indicators(self, instrument: str) -> InstrumentIndicators | None:
+        lake = self._config.lake
+        if lake is None or self._pipeline.tracks(instrument):
+            return None
+        return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
     async def close(self) -> None:
         """Write out what is left."""

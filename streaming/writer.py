@@ -3,6 +3,7 @@
 While the database is away the spool grows; when it is back, everything is stored in order, each event once.
 """
 
+import json
 import random
 import shutil
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from md_platform.domain.events import IndicatorValues
 from md_platform.domain.wire import decode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
@@ -29,7 +31,7 @@ _BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 
 
 class Writer:
-    """Drains the spool at `path` into `store` until `stopping` says so; touches `writer.beat` beside it as it works."""
+    """Drains the spool at `path` into `store` until `stopping` says so; `writer.beat` beside it tells how far it is."""
 
     def __init__(self, path: Path, store: LiveStore, kept_for: KeptFor, stopping: Callable[[], bool]) -> None:
         self._spool = Spool(path)
@@ -45,7 +47,6 @@ class Writer:
         """Store until told to stop; what is in the spool by then stays there for the next one."""
         after: int | None = None
         while not self._stopping():
-            self._beat.touch()
             try:
                 if after is None:
                     after = self._store.last_row(self._spool.id)
@@ -54,6 +55,7 @@ class Writer:
                 if rows:
                     self._write(rows, after)
                     after = rows[-1].id
+                self._beat.write_text(json.dumps({"row": after, "stored": self.stored, "behind_s": _behind_s(rows)}))
                 if self._failures:
                     log.info("database is back", stored=self.stored)
                 self._failures = 0
@@ -67,13 +69,14 @@ class Writer:
                 wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
                 self._failures += 1
                 after = None
+                self._beat.touch()
                 time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _write(self, rows: list[Spooled], after: int) -> None:
         events = []
         for row in rows:
             try:
-                events += decode(row.message.payload)
+                events += [event for event in decode(row.message.payload) if not isinstance(event, IndicatorValues)]
             except msgspec.MsgspecError as error:
                 raise StorageError(
                     f"spool row {row.id} cannot be read ({error}): was it written by another version?"
@@ -98,3 +101,8 @@ class Writer:
             return
         for sink, messages in self._spool.overrun(after, before_ns).items():
             log.error("disk nearly full: a sink that is behind loses messages", sink=sink, messages=messages)
+
+
+def _behind_s(rows: list[Spooled]) -> float:
+    """How old what was just stored was."""
+    return (time.time_ns() - rows[0].at_ns) / 1e9 if rows else 0.0

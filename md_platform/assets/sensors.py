@@ -18,6 +18,7 @@ from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.errors import MdpError
 from md_platform.settings import Universe, universe_of
 from md_platform.sources.files import understand
+from md_platform.telemetry import redact
 
 IMPORT_ASSETS = {"bars": "raw_bars", "trades": "raw_trades"}
 
@@ -137,7 +138,7 @@ def period_start(timeframe: Timeframe, date: dt.date) -> dt.date:
 
 
 def failure_sensor(webhook_url: str | None) -> dg.SensorDefinition:
-    """Write each failed run to the daemon's log, and to the webhook where there is one."""
+    """Write each failed run to the code server's log, and to the webhook where there is one."""
 
     @dg.run_failure_sensor(
         name="failures",
@@ -152,10 +153,21 @@ def failure_sensor(webhook_url: str | None) -> dg.SensorDefinition:
             "run_id": run.run_id,
             "job": run.job_name,
             "partitions": partitions and f"{partitions.first} to {partitions.last}",
-            "error": context.failure_event.message,
+            "error": redact(_reason(context)),
         }
         context.log.error("run failed: %s", json.dumps(message))
         if webhook_url:
             httpx.post(webhook_url, json=message, timeout=10).raise_for_status()
 
     return tell
+
+
+def _reason(context: dg.RunFailureSensorContext) -> str:
+    """Why the run failed: the first failed step's own words, or Dagster's where no step failed."""
+    for event in context.get_step_failure_events():
+        failure, error = event.step_failure_data.user_failure_data, event.step_failure_data.error
+        if failure is not None and failure.description:
+            return failure.description
+        if error is not None:
+            return (error.cause or error).message.strip()
+    return str(context.failure_event.message)

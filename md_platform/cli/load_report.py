@@ -159,9 +159,10 @@ def _grouped(problems: Iterator[Problem]) -> Iterator[str]:
         reason = problem.reason.replace(problem.date.isoformat(), "the day")
         groups.setdefault((problem.instrument, problem.dataset, problem.status, reason), []).append(problem)
     for (instrument, dataset, status, reason), members in groups.items():
-        for first, last in blocks(problem.date for problem in members):
-            days = f"{first}" if first == last else f"{first} to {last}"
-            yield f"{status}: {dataset} of {instrument}, {days}: {reason}"
+        own = {problem.date: problem.reason for problem in members}
+        for first, last in blocks(own):
+            days, why = (f"{first}", own[first]) if first == last else (f"{first} to {last}", reason)
+            yield f"{status}: {dataset} of {instrument}, {days}: {why}"
 
 
 def show_plans(plans: Sequence[FilePlan], *, as_json: bool) -> None:

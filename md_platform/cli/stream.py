@@ -34,7 +34,8 @@ def stream(
 
     from md_platform.embedded.home import Home
     from md_platform.embedded.platform import external_redis_url
-    from md_platform.settings import load_settings, venue_urls
+    from md_platform.settings import load_settings, load_universes, universe_of, venue_urls
+    from md_platform.storage.lake import Lake
     from md_platform.telemetry import configure_logging
     from streaming.run import StreamConfig, channels_named
     from streaming.run import replay as play
@@ -44,6 +45,7 @@ def stream(
     configure_logging()
     settings = load_settings()
     home = Home.at(settings.home)
+    universes = load_universes(settings.universes_file)
     config = StreamConfig(
         instruments=[name.strip() for name in instruments.split(",")] if instruments else settings.instruments,
         spool=home.path / "stream" / "spool.db",
@@ -54,6 +56,8 @@ def stream(
         cache=home.path / "cache",
         port=settings.stream_port,
         record=record,
+        lake=Lake(Path(settings.lake)),
+        calendar=lambda id_: universe_of(id_, universes).calendar,
         ca_file=ca_file,
     )
     if replay is not None:

@@ -109,6 +109,17 @@ class Bar(msgspec.Struct, array_like=True, gc=False, tag="bar"):
         return self.quote_volume / self.volume if self.quote_volume is not None and self.volume > 0 else None
 
 
+class IndicatorValues(msgspec.Struct, array_like=True, tag="indicators"):
+    """Values of the standard set on one bar, by column; None while an indicator warms up."""
+
+    instrument: str
+    timeframe: str
+    open_time: int
+    is_closed: bool
+    known_at: int
+    values: dict[str, float | None]
+
+
 NoticeKind = Literal[
     "connected", "disconnected", "gap", "repaired", "stalled", "halted", "resumed", "book_resync", "shed", "refused"
 ]

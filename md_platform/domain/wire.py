@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from md_platform.domain.events import Bar, Book, FeedNotice, Quarantined, Quote, Trade
+from md_platform.domain.events import Bar, Book, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
 
 VERSION = 1
 EVENTS = "md:events"
@@ -17,7 +17,7 @@ EVENTS = "md:events"
 QUARANTINE = "md:quarantine"
 """Channel of what was received and not passed on."""
 
-Published = Trade | Quote | Book | Bar | FeedNotice | Quarantined
+Published = Trade | Quote | Book | Bar | IndicatorValues | FeedNotice | Quarantined
 
 
 class Batch(msgspec.Struct):
@@ -32,21 +32,20 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
 
 
+_CHANNELS: dict[type, str] = {
+    Trade: "md:trades:{0.instrument}",
+    Quote: "md:quotes:{0.instrument}",
+    Book: "md:book:{0.instrument}",
+    Bar: "md:bars:{0.instrument}:{0.timeframe}",
+    IndicatorValues: "md:indicators:{0.instrument}:{0.timeframe}",
+    FeedNotice: EVENTS,
+    Quarantined: QUARANTINE,
+}
+
+
 def channel_of(event: Published) -> str:
-    """`md:trades:{id}`, `md:quotes:{id}`, `md:book:{id}`, `md:bars:{id}:{timeframe}`, `md:events`, `md:quarantine`."""
-    match event:
-        case Trade():
-            return f"md:trades:{event.instrument}"
-        case Quote():
-            return f"md:quotes:{event.instrument}"
-        case Book():
-            return f"md:book:{event.instrument}"
-        case Bar():
-            return f"md:bars:{event.instrument}:{event.timeframe}"
-        case FeedNotice():
-            return EVENTS
-        case Quarantined():
-            return QUARANTINE
+    """The channel that carries `event`: what it is, and of which instrument and timeframe."""
+    return _CHANNELS[type(event)].format(event)
 
 
 def encode(events: Sequence[Published]) -> bytes:

@@ -61,6 +61,8 @@ def webserver(home: Home, environment: Mapping[str, str], port: int) -> Service:
             str(port),
             "--workspace",
             str(_workspace(home)),
+            "--db-pool-recycle",
+            "1",  # a connection older than a second is not trusted: PostgreSQL may have been restarted meanwhile
             *_LOGS,
         ),
         probe=lambda: responds(address),

@@ -199,5 +199,5 @@ def _due(armed: ArmedFault, connection: Connection, now_us: int) -> bool:
     if armed.fault.protocol not in ("*", connection.protocol) or armed.fault.surface == "history":
         return False
     if connection.opened_us > armed.start_us:
-        return armed.fault.duration_s is not None and now_us < armed.end_us
+        return now_us < armed.end_us
     return now_us >= armed.start_us

@@ -18,7 +18,7 @@ from md_platform.sandbox.rest import Row
 from md_platform.sandbox.simulation import Halt
 
 Kind = Literal[
-    "disconnect",  # live: connections are cut
+    "disconnect",  # both: connections are cut, an answer's in the middle of it
     "stall",  # live: nothing more is sent, the connection stays open
     "gap",  # both: messages or rows are missing
     "duplicate",  # both: messages or rows come twice
@@ -41,8 +41,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `protocol` is binance, coinbase or kraken; `instrument` BASE-QUOTE; `channel` trades, bars, book, ticker or, for
     answers, the endpoint's last word (klines); "*" matches all. An answer as a whole has no instrument. Without `start`
     the fault begins `after_s` simulated seconds after it was requested. Without `duration_s` it lasts until deleted;
-    disconnect cuts once, without a close frame unless `close_code` is given. `count` bounds how often frames, answers
-    and connections are hit, `every` hits each n-th of them, and each n-th row by its id or number.
+    disconnect cuts what is open when it begins, and what is opened later only within its `duration_s`; without a close
+    frame unless `close_code` is given. `count` bounds how often frames, answers and connections are hit, `every` hits
+    each n-th of them, and each n-th row by its id or number.
     """
 
     kind: Kind
@@ -84,7 +85,8 @@ class ArmedFault:
             if fault.start
             else now_us + int(fault.after_s * 1_000_000)
         )
-        lasts = _FOREVER_US if fault.duration_s is None else int(fault.duration_s * 1_000_000)
+        without_end = 0 if fault.kind == "disconnect" else _FOREVER_US
+        lasts = without_end if fault.duration_s is None else int(fault.duration_s * 1_000_000)
         self.end_us = self.start_us + lasts
         self.hits = 0
         self._seen = 0

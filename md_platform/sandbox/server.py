@@ -35,7 +35,7 @@ from md_platform.sandbox.live import Session
 from md_platform.sandbox.rest import Request, Response, RestApi, Row
 from md_platform.sandbox.simulation import Simulation
 
-_HTTP_FAULTS: tuple[Kind, ...] = ("http_429", "http_418", "http_5xx", "slow", "malformed")
+_HTTP_FAULTS: tuple[Kind, ...] = ("http_429", "http_418", "http_5xx", "slow", "malformed", "disconnect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Sandbox:
             case _:
                 return KrakenV1Session(self._kraken_v1)
 
-    async def _answer(self, protocol: str, path: str, request: web.Request) -> web.Response:
+    async def _answer(self, protocol: str, path: str, request: web.Request) -> web.StreamResponse:
         """REST. Computed in a thread, as years of daily bars take seconds and live streams must not wait for them."""
         api, now_us = self.rest[protocol], self.clock.now_us()
         endpoint = path.rstrip("/").rsplit("/", 1)[-1]
@@ -165,6 +165,8 @@ class Sandbox:
         response = await asyncio.to_thread(api.respond, asked)
         if fault is not None and fault.fault.kind == "malformed":
             response = Response(response.status, response.body[: len(response.body) // 2], response.headers)
+        if fault is not None and fault.fault.kind == "disconnect":
+            return await _cut_off(response, request)
         return _to_web(response)
 
     def _distort(self, listing: Listing, channel: str, rows: list[Row], now_us: int) -> list[Row]:
@@ -208,6 +210,17 @@ def _to_web(response: Response) -> web.Response:
     return web.Response(
         status=response.status, body=response.body, headers=response.headers, content_type="application/json"
     )
+
+
+async def _cut_off(response: Response, request: web.Request) -> web.StreamResponse:
+    """Half of `response`, and then no connection any more."""
+    answer = web.StreamResponse(status=response.status, headers=response.headers)
+    answer.content_type, answer.content_length = "application/json", len(response.body)
+    await answer.prepare(request)
+    await answer.write(response.body[: len(response.body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return answer
 
 
 def _json(body: object, status: int = 200) -> web.Response:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -47,12 +47,13 @@ EVERY_CHANNEL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One batch of one channel, as it is published."""
+    """One batch of one channel, as it is published. `received_ns`: when the first of it came in, 0 from the disk."""
 
     kind: Kind
     channel: str
     events: int
     payload: bytes
+    received_ns: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

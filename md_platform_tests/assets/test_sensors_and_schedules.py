@@ -238,6 +238,7 @@ def test_a_failed_run_is_told_to_the_webhook(platform, tmp_path, webhook):
     (message,) = told
     assert (message["event"], message["run_id"]) == ("run_failed", failed.run_id)
     assert message["partitions"] == f"{DATES[0]} to {DATES[0]}"
+    assert message["error"].startswith("raw_bars failed: ")
 
 
 def test_all_that_runs_by_itself_is_there_for_each_universe(partitions):

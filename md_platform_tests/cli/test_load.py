@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from md_platform import cli
+from md_platform import cli, orchestrator
 from md_platform.catalog.backfill import next_period
 from md_platform.catalog.ledger import Ledger, PartitionRecord
 from md_platform.catalog.ranges import Range, next_day
@@ -234,6 +234,45 @@ def test_dagster_that_is_away_is_one_line_and_exit_1(platform, monkeypatch, capf
     monkeypatch.setenv("MDP_DAGSTER_PORT", str(free_port()))
     assert backfill() == 1
     assert "start it with `mdp up`" in capfd.readouterr().err
+
+
+def test_dagster_that_is_broken_is_one_line_and_exit_1(platform, capfd):
+    platform.dagster.status = 500
+    assert backfill() == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(": see dagster-webserver.log in MDP_HOME/logs")
+
+
+CODE_SERVER_IS_AWAY = {
+    "assetNodeOrError": {"__typename": "AssetNotFoundError"},
+    "addDynamicPartition": {
+        "__typename": "UnauthorizedError",
+        "message": "The repository does not contain a dynamic partitions definition with the given name.",
+    },
+    "launchRun": {
+        "__typename": "InvalidSubsetError",
+        "message": "dagster._core.errors.DagsterUserCodeUnreachableError: Could not reach user code server.",
+    },
+}
+
+
+def test_a_code_server_that_is_restarted_is_waited_for(platform, monkeypatch):
+    monkeypatch.setattr(orchestrator, "_POLL_S", 0.01)
+    platform.dagster.away = {name: [answer] * 2 for name, answer in CODE_SERVER_IS_AWAY.items()}
+    assert backfill() == 0
+    assert not any(platform.dagster.away.values())
+    assert len(platform.dagster.runs) == 3
+
+
+@pytest.mark.parametrize("asked", CODE_SERVER_IS_AWAY)
+def test_a_code_server_that_stays_away_is_one_line_and_exit_1(platform, monkeypatch, capfd, asked):
+    monkeypatch.setattr(orchestrator, "_PATIENCE_S", 0)
+    platform.dagster.away = {asked: [CODE_SERVER_IS_AWAY[asked]]}
+    assert backfill() == 1
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "mdp: Dagster's code server does not answer, or its definitions are not these:"
+        " see `mdp doctor`, or restart `mdp up`"
+    )
 
 
 @pytest.mark.parametrize(("flags", "status"), [([], "QUEUED"), (["--cancel-on-interrupt"], "CANCELED")])

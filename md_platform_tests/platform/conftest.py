@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -22,10 +21,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("platform"))
-            item.add_marker(pytest.mark.timeout(1_500))
-            if "MDP_PLATFORM_TESTS" not in os.environ:
-                item.add_marker(pytest.mark.skip(reason="takes ten minutes: make platform-test"))
+            item.add_marker(pytest.mark.timeout(3_000))
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,8 @@ def platform(open_folder: Path, installation: Path, webhook: Webhook) -> Iterato
     """A platform that runs for all tests."""
     home = open_folder / "shared" / "home"
     home.parent.mkdir()
-    platform = Platform(installation, home, HERE / "ordered_universe.py", MDP_ALERT_WEBHOOK_URL=webhook.url)
+    settings = {"MDP_INSTRUMENTS": "sandbox:BTC-USDT,sandbox:LTCUSDT", "MDP_ALERT_WEBHOOK_URL": webhook.url}
+    platform = Platform(installation, home, HERE / "ordered_universe.py", **settings)
     try:
         yield platform.start()
     finally:

@@ -10,6 +10,9 @@ SHAPES = {"8x5": (8, 5), "5x8": (5, 8)}
 CHAIN = RAW, _, RESAMPLED, INDICATORS = tuple(
     f"ordered_{name}" for name in ("raw_bars", "cleaned_bars", "resampled_bars", "indicators")
 )
+_ADD = """mutation($name: String!) { addDynamicPartition(partitionsDefName: "ordered_instruments", partitionKey: $name,
+  repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "md_platform.definitions"}) {
+  __typename } }"""
 _LAUNCH = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) { __typename
   ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _BACKFILL = "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
@@ -27,7 +30,9 @@ def days(shape: str) -> list[dt.date]:
 
 def launch(platform: Platform, shape: str) -> str:
     """Id of the backfill."""
-    platform.orchestrator.register("ordered", instruments(shape))
+    for name in instruments(shape):
+        answer = platform.orchestrator.query(_ADD, {"name": name})["addDynamicPartition"]
+        assert answer["__typename"] == "AddDynamicPartitionSuccess", answer
     wanted = {
         "assetSelection": [{"path": ["ordered", name]} for name in CHAIN],
         "partitionNames": [f"{day}|{name}" for name in instruments(shape) for day in days(shape)],

@@ -36,7 +36,7 @@ from md_platform.storage.lake import Lake
 T = TypeVar("T")
 
 START_S = 180
-LOAD_S = 600
+LOAD_S = 1_200  # a busy machine takes its time; an idle one needs forty seconds
 WHEN_RECEIVED = ("known_at", "ts_received")
 _RUNS = """{ runsOrError { ... on Runs { results {
   runId status startTime endTime tags { key value } assetSelection { path } } } } }"""

@@ -1,7 +1,7 @@
 """A venue that misbehaves: what the user sees, that nothing is filled or lost, and that a refresh heals.
 
-All of it in one load of one day: rows go wrong at hours of their own, answers at endpoints of their own. `disconnect` and
-`stall` are faults of live connections alone; test_killed kills the venue in the middle of a load.
+All of it in one load of one day: rows go wrong at hours of their own, answers at endpoints of their own. `stall` is a
+fault of live connections alone; test_killed kills the whole venue in the middle of a load.
 """
 
 import datetime as dt
@@ -43,6 +43,7 @@ FAULTS = (
     at(9, 30, "halt"),
     {"kind": "http_429", "protocol": "binance", "channel": "klines", "count": 2, "retry_after_s": 1},
     {"kind": "slow", "protocol": "binance", "channel": "aggTrades", "count": 1, "delay_s": 1.5},
+    {"kind": "disconnect", "protocol": "binance", "channel": "aggTrades", "count": 2, "duration_s": 1e6},
     {"kind": "http_5xx", "protocol": "coinbase", "channel": "candles", "count": 2},
     {"kind": "http_418", "protocol": "coinbase", "channel": "ticker", "retry_after_s": 1},
     {"kind": "malformed", "protocol": "kraken", "channel": "Trades"},
@@ -108,8 +109,8 @@ def test_each_instrument_is_told_with_its_reason(suffered):
 
 
 def test_what_passes_is_asked_again_and_leaves_no_trace_in_the_rows(suffered):
-    (limited, slow, broken, banned, malformed) = suffered.hits[-5:]
-    assert (limited, slow, broken) == (2, 1, 2)
+    (limited, slow, cut, broken, banned, malformed) = suffered.hits[-6:]
+    assert (limited, slow, cut, broken) == (2, 1, 2, 2)
     assert banned == 5, "no more attempts than the policy allows"
     assert malformed == 1, "what is not the protocol is not asked for again"
     assert suffered.partitions["raw_bars", WRONG_ROWS]["status"] == "ok"

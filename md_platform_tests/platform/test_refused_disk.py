@@ -26,7 +26,7 @@ def test_a_full_disk(platform: Platform):
     finally:
         code_server.rlimit(resource.RLIMIT_FSIZE, unlimited)
     assert refused.returncode == 1
-    assert "no space left for" in refused.stdout
+    assert f"{instrument}, {DAY}: no space left for {platform.lake.root}/raw/" in refused.stdout
     assert "free some disk or point MDP_HOME elsewhere" in refused.stdout
     assert not list((platform.lake.root / "raw").rglob(f"symbol={instrument}/date={DAY}/*"))
     assert platform.json(*load(instrument))["problems"] == []
@@ -42,6 +42,6 @@ def test_a_lake_that_is_read_only(platform: Platform):
     finally:
         folder.unlink()
     assert refused.returncode == 1
-    assert "cannot be written" in refused.stdout
+    assert f"{folder}/date={DAY}/part.parquet cannot be written" in refused.stdout
     assert "mend its permissions or mount" in refused.stdout
     assert platform.json(*load(instrument))["problems"] == []

@@ -1,9 +1,11 @@
-"""What the daemon does by itself: files that appear are imported, weeks and months follow, failures are told.
+"""What the daemon does by itself: instruments of the settings are registered, files that appear are imported, weeks and
+months follow, failures are told.
 
 What each sensor decides is told in `assets`; here they run one after the other, on the daemon's clock.
 """
 
 import datetime as dt
+import json
 
 import pytest
 from polars.testing import assert_frame_equal
@@ -14,7 +16,14 @@ from md_platform_tests.platform.running import Platform, eventually
 from md_platform_tests.rows import day_of_bars
 
 IMPORTED, DAY = "file:BTC-USD", dt.date(2024, 2, 27)
+CONFIGURED = {"sandbox:BTC-USDT": "BTCUSDT", "sandbox:LTC-USDT": "LTCUSDT"}
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume"]
+
+
+def test_instruments_of_the_settings_are_registered_under_their_canonical_ids(platform):
+    eventually(lambda: {*CONFIGURED} <= {*platform.orchestrator.registered("crypto")})
+    known = dict(platform.sql("SELECT id, native FROM md.instruments WHERE id = ANY(%s)", [*CONFIGURED]))
+    assert known == CONFIGURED
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +62,7 @@ def test_weeks_and_months_follow_a_run_that_nobody_watches(platform, imported):
     assert made == [("archive_monthly_bars", "2024-02-01", 1), ("archive_weekly_bars", "2024-02-26", 1)]
 
 
-def test_a_failed_run_is_told_to_the_webhook(platform, imported, webhook):
+def test_a_failed_run_is_told_to_the_log_and_the_webhook_with_its_reason(platform, imported, webhook):
     instrument = "sandbox-coinbase:XRP-USD"
     platform.orchestrator.register("crypto", [instrument])
     platform.misbehave({"kind": "malformed", "protocol": "coinbase", "channel": "candles"})
@@ -67,6 +76,10 @@ def test_a_failed_run_is_told_to_the_webhook(platform, imported, webhook):
     (told,) = eventually(lambda: [message for message in webhook.told if message["run_id"] == run_id])
     assert told["event"] == "run_failed"
     assert told["partitions"] == f"{DAY} to {DAY}"
+    assert "sandbox-coinbase must answer JSON" in told["error"]
+    log = (platform.home / "logs" / "code-server.log").read_text()
+    (line,) = [line for line in log.splitlines() if "run failed: " in line and run_id in line]
+    assert json.loads(line.partition("run failed: ")[2]) == told
 
 
 def test_nothing_follows_what_followed(platform, imported, webhook):

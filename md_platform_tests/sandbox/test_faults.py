@@ -243,6 +243,17 @@ def test_disconnect_cuts_once_and_lets_clients_return(sandbox, close_code):
     assert asyncio.run(listen()) == close_code
 
 
+def test_disconnect_breaks_answers_off_while_it_lasts(sandbox):
+    whole = klines(sandbox).json()
+    order(sandbox, kind="disconnect", protocol="kraken", duration_s=3_600)
+    order(sandbox, kind="disconnect")
+    assert klines(sandbox).json() == whole
+    order(sandbox, kind="disconnect", protocol="binance", channel="klines", duration_s=3_600, count=1)
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+        klines(sandbox)
+    assert klines(sandbox).json() == whole
+
+
 def test_halt_stops_trades_in_stream_and_history_alike(sandbox):
     now_us = httpx.get(f"{sandbox.http}/healthz").json()["now_us"]
     order(

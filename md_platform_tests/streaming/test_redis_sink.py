@@ -53,7 +53,7 @@ def test_messages_are_published_kept_as_tails_and_as_latest_values(redis_url: st
         latest = {key.decode(): float(value) for key, value in client.hgetall(f"md:latest:{ID}").items()}
         assert latest.items() >= {"price": 100.5, "size": 0.25, "bid": 100.0, "ask": 101.0}.items()
         assert decode(client.get(f"md:latest-book:{ID}")) == [EVENTS[2]]
-        assert decode(client.get(f"md:latest-bar:{ID}:1m")) == [EVENTS[3]]
+        assert decode(client.get(f"md:latest-bars:{ID}:1m")) == [EVENTS[3]]
         assert int(client.get(f"md:spool:{spool.id}")) == last
 
 
