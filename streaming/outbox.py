@@ -6,7 +6,7 @@ a second on `md:events`), trades, bars and notices never: the feeds are paused i
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -29,12 +29,17 @@ Publish = Callable[[Sequence[Message], int], None]
 """Takes messages and the spool id of the last of them; must not block."""
 
 
-class Outbox:
-    """Everything that leaves the process goes through here, in order."""
+async def admitted() -> None:
+    """Nothing is held back where nobody else may take over."""
 
-    def __init__(self, spool: Spool, publish: Publish) -> None:
+
+class Outbox:
+    """Everything that leaves the process goes through here, in order; `admit` raises where it may no longer."""
+
+    def __init__(self, spool: Spool, publish: Publish, admit: Callable[[], Awaitable[None]] = admitted) -> None:
         self._spool = spool
         self._publish = publish
+        self._admit = admit
         self._waiting: list[Published] = []
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -73,6 +78,7 @@ class Outbox:
     async def flush(self) -> None:
         """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""
         self._wake.clear()
+        await self._admit()
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
