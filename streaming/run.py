@@ -1,4 +1,4 @@
-"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and Redis running."""
+"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and sinks running."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,11 @@ from md_platform.errors import InvalidSetting, LeaseLost
 from md_platform.settings import VenueUrls
 from md_platform.sources.history import HistorySources
 from md_platform.storage.lake import Lake
-from md_platform.storage.spool import Spool
+from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.assignment import Shard
 from streaming.connection import Connection
+from streaming.delivery import Delivery
 from streaming.health import Health, served
 from streaming.indicators import InstrumentIndicators, opened
 from streaming.lease import Lease
@@ -32,10 +33,11 @@ from streaming.limits import Pacer
 from streaming.outbox import Outbox, admitted
 from streaming.pipeline import Pipeline, Tail
 from streaming.recording import Recorder
-from streaming.redis_sink import RedisSink
 from streaming.remembering import Remembered, remembered
 from streaming.repair import Repair
 from streaming.replay import Replay
+from streaming.sink_url import SinkUrl
+from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
 from streaming.subscriptions import Ask, by_venue, subscriptions
 
@@ -61,6 +63,7 @@ class StreamConfig:
     instruments: Sequence[str]
     spool: Path
     redis_url: str | None
+    sinks: Sequence[SinkUrl] = ()
     urls: Mapping[str, VenueUrls] = field(default_factory=dict)
     channels: Sequence[Channel] = CHANNELS
     cache: Path = Path("cache")
@@ -120,18 +123,18 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     """
     player = Replay(path)
     spool = Spool(config.spool)
-    redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-    outbox = Outbox(spool, redis.put if redis else lambda _messages, _last: None)
+    to_sinks = deliveries(config.redis_url, config.sinks, spool)
+    outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
         for each in subscribed:
             pipeline.track(each.instrument, feed, Tail(0))
-    tasks = [asyncio.create_task(job) for job in (outbox.run(), *([redis.run()] if redis else []))]
+    tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
         await outbox.flush()
-        if redis is not None:
-            await redis.reached(outbox.last_id)
+        for delivery in to_sinks:
+            await delivery.reached(outbox.last_id)
     finally:
         await ended(tasks)
         spool.close()
@@ -151,10 +154,8 @@ class LiveProcess:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        guard = lease.guard if lease else None
-        self._redis = RedisSink(config.redis_url, config.spool, guard) if config.redis_url else None
-        publish = self._redis.put if self._redis else lambda _messages, _last: None
-        self._outbox = Outbox(self._spool, publish, lease.admit if lease else admitted)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.guard if lease else None)
+        self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
         self._sources = HistorySources(config.urls, config.cache)
@@ -163,13 +164,15 @@ class LiveProcess:
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = memory or remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
-        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis, config.spool)
+        self.health = Health(
+            self._pipeline, self._connections, self._outbox, self._repair, self._deliveries, config.spool
+        )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
         return [
             self._outbox.run(),
-            *([self._redis.run()] if self._redis else []),
+            *(each.run() for each in self._deliveries),
             self._repair.run(),
             ticks(self._pipeline),
             guard_disk(self._outbox, self._pipeline, self._config.spool),
@@ -211,6 +214,16 @@ class LiveProcess:
         if self._recorder is not None:
             self._recorder.close()
         self._spool.close()
+
+
+def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], None]:
+    """What gives messages to each of `to_sinks`."""
+
+    def put(messages: Sequence[Message], last_id: int) -> None:
+        for each in to_sinks:
+            each.put(messages, last_id)
+
+    return put
 
 
 async def ticks(pipeline: Pipeline) -> None:

@@ -5,6 +5,7 @@ While the database is away the spools grow; when it is back, everything is store
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from md_platform.settings import KeptFor
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.spool import Spool, Spooled
 from streaming.remembering import TAIL_NS
+from streaming.run import LEAST_FREE_BYTES
 
 log = structlog.get_logger(__name__)
 
@@ -114,8 +116,16 @@ class Writer:
             self._kept_at = now
         if now - self._forgot_at > _FORGET_EVERY_S:
             for path, after in self._after.items():
-                self._spools[path].forget(after, time.time_ns() - TAIL_NS)
+                self._forget(self._spools[path], after, time.time_ns() - TAIL_NS)
             self._forgot_at = now
+
+    def _forget(self, spool: Spool, after: int, before_ns: int) -> None:
+        """Sinks that are behind keep what is stored in the spool, but not at the price of feeds."""
+        if shutil.disk_usage(self._folder).free >= LEAST_FREE_BYTES:
+            spool.forget(after, before_ns)
+            return
+        for sink, messages in spool.overrun(after, before_ns).items():
+            log.error("disk nearly full: a sink that is behind loses messages", sink=sink, messages=messages)
 
 
 def _behind_s(rows: list[Spooled]) -> float:

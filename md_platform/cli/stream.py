@@ -51,6 +51,7 @@ def stream(
     from streaming.run import StreamConfig, channels_named
     from streaming.run import replay as play
     from streaming.run import stream as run
+    from streaming.sink_url import sink_urls
     from streaming.standby import stream_shard
 
     configure_logging()
@@ -61,6 +62,7 @@ def stream(
         instruments=[name.strip() for name in instruments.split(",")] if instruments else settings.instruments,
         spool=home.path / "stream" / "spool.db",
         redis_url=external_redis_url(settings),
+        sinks=sink_urls(settings.sinks.get_secret_value()) if settings.sinks else (),
         urls=venue_urls(),
         channels=channels_named(channels),
         cache=home.path / "cache",
