@@ -35,6 +35,13 @@ def place_of(trade: Trade) -> Place:
     return (trade.ts_event, False, 0, text)
 
 
+def _precedes(trade: Trade, other: Trade) -> bool:
+    """Whether `trade` stands before `other`, which has its time: as their places do, which take longer to make."""
+    if type(trade.trade_id) is int and type(other.trade_id) is int:
+        return trade.trade_id < other.trade_id
+    return place_of(trade) < place_of(other)
+
+
 class Part:
     """Some trades of one bar: their `values`, and the places of the `first` and the `last` of them."""
 
@@ -75,10 +82,10 @@ def part_of(trades: Sequence[Trade]) -> Part:
         if received > known_at:  # noqa: PLR1730 - max() is a call for each trade
             known_at = received
         ts = trade.ts_event
-        if ts >= last_ts and (ts > last_ts or (trade is not last and place_of(trade) >= place_of(last))):
+        if ts >= last_ts and (ts > last_ts or (trade is not last and not _precedes(trade, last))):
             last = trade
             last_ts = ts
-        if ts <= first_ts and (ts < first_ts or (trade is not first and place_of(trade) < place_of(first))):
+        if ts <= first_ts and (ts < first_ts or (trade is not first and _precedes(trade, first))):
             first = trade
             first_ts = ts
     return Part(
