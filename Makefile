@@ -40,6 +40,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.live
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
 	$(BIN)/python -m md_platform_tests.benchmarks.store
+	$(BIN)/python -m md_platform_tests.benchmarks.feed
 
 schema: $(VENV)/.installed
 	$(BIN)/python -m md_platform.embedded.schema sql/schema.sql

@@ -47,6 +47,8 @@ _NEVER_HEARD_S = 900.0
 _UNUSUAL = 30
 _STEADY_S = 60.0  # a link that lived this long was no failure of the address
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_TEXT = picows.WSMsgType.TEXT
+_PARTS = (_TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION)
 _CHANNEL_OF: dict[type, Channel] = {Trade: "trades", Quote: "quotes", BookUpdate: "book", Bar: "bars"}
 
 
@@ -122,15 +124,13 @@ class Link(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """Collect the frames of one read of the socket, then hand them over together."""
         kind = frame.msg_type
-        if kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
-            payload = frame.get_payload_as_bytes()
-            if not frame.fin:
-                self._fragments.append(payload)
-            elif self._fragments:
-                self._frames.append(b"".join([*self._fragments, payload]))
+        if kind is _TEXT and frame.fin:  # nearly all of them
+            self._frames.append(frame.get_payload_as_bytes())
+        elif kind in _PARTS:
+            self._fragments.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                self._frames.append(b"".join(self._fragments))
                 self._fragments.clear()
-            else:
-                self._frames.append(payload)
         elif kind == picows.WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -155,7 +155,7 @@ class Link(picows.WSListener):
     def _note(self, events: Sequence[Event]) -> None:
         """Answer pings, count confirmations, remember when each channel last spoke."""
         now = time.monotonic()
-        for kind in {type(event) for event in events}:
+        for kind in set(map(type, events)):
             channel = _CHANNEL_OF.get(kind)
             if channel is not None:
                 self.heard.setdefault(channel, Silence(now)).broken(now)

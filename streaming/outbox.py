@@ -5,13 +5,15 @@ a second on `md:events`), trades, bars and notices never: the feeds are paused i
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
+from typing import Any
 
 import structlog
 
-from md_platform.domain.events import Book, Quote
+from md_platform.domain.events import Bar, Book, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
 from md_platform.domain.wire import Published, channel_of, encode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.storage.spool import SHED_FIRST, Kind, Message, Spool
@@ -24,6 +26,12 @@ WAITING_AT_MOST = 200_000
 _RETRY_S = 1.0
 _SHED_AT_ONCE = 50_000
 _KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
+_TELLS_CHANNEL: dict[type, Callable[[Any], Any]] = {
+    **dict.fromkeys((Trade, Quote, Book), attrgetter("instrument")),
+    **dict.fromkeys((Bar, IndicatorValues), attrgetter("instrument", "timeframe")),
+    **dict.fromkeys((FeedNotice, Quarantined), type),
+}
+"""What tells the channels of one kind of event apart: `channel_of` would make a text for each."""
 
 Publish = Callable[[Sequence[Message], int], None]
 """Takes messages and the spool id of the last of them; must not block."""
@@ -105,14 +113,10 @@ class Outbox:
 
 def _messages(events: Sequence[Published]) -> list[Message]:
     """One message a channel, channels in order of their first event."""
-    batches: dict[tuple[type, str, str], list[Published]] = {}
+    batches: defaultdict[tuple[type, Any], list[Published]] = defaultdict(list)
     for event in events:
-        key = type(event), getattr(event, "instrument", ""), getattr(event, "timeframe", "")
-        batch = batches.get(key)
-        if batch is None:
-            batches[key] = [event]
-        else:
-            batch.append(event)
+        kind = type(event)
+        batches[kind, _TELLS_CHANNEL[kind](event)].append(event)
     return [
         Message(
             _KIND.get(kind, "trades"),
@@ -121,5 +125,5 @@ def _messages(events: Sequence[Published]) -> list[Message]:
             encode(batch),
             getattr(batch[0], "ts_received", 0),
         )
-        for (kind, _, _), batch in batches.items()
+        for (kind, _), batch in batches.items()
     ]

@@ -43,6 +43,7 @@ _DAY_NS = 86_400 * 1_000_000_000
 _LATE_NS = 1_000_000_000
 _HOLE_WAITS_NS = 2_000_000_000
 _LARGEST = 2**63 - 1
+_SMALLEST = -_LARGEST
 _BY_TRADES_NS = 3_600 * 1_000_000_000
 _RAW_AT_MOST = 4_096
 BOOK_LEVELS = 10
@@ -190,17 +191,16 @@ class Pipeline:
             out.append(event)
 
     def _trade(self, link: Link, trade: Trade, out: list[Published]) -> None:
-        price, size = trade.price, trade.size
+        trade_id = trade.trade_id
         # what passes here keeps TRADE_RULES, which a test proves; what does not is named by them
-        if not (0.0 < price < inf and 0.0 < size < inf and trade.trade_count > 0):
-            row = {"price": price, "size": size, "trade_count": float(trade.trade_count)}
-            self._reject(link, trade, broken_rule_of(row, TRADE_RULES) or "unreadable", out)
-            return
-        if not 0 < trade.ts_event < trade.ts_received + _DAY_NS:
-            self._reject(link, trade, "time_out_of_range", out)
-            return
-        if trade.trade_count > _LARGEST or (type(trade.trade_id) is int and abs(trade.trade_id) > _LARGEST):
-            self._reject(link, trade, "number_too_large", out)
+        if not (
+            0.0 < trade.price < inf
+            and 0.0 < trade.size < inf
+            and 0 < trade.trade_count <= _LARGEST
+            and 0 < trade.ts_event < trade.ts_received + _DAY_NS
+            and (type(trade_id) is not int or _SMALLEST <= trade_id <= _LARGEST)
+        ):
+            self._reject(link, trade, _broken_rule(trade), out)
             return
         tracked = self._tracked[trade.instrument]
         tape = tracked.tape
@@ -351,7 +351,11 @@ class Pipeline:
         if was is not None:
             what = f"{len(found)} bars" if hole.by_bars else f"{len(out)} trades"
             notice = FeedNotice("repaired", was.venue, was.feed, was.connection, self._now_ns(), f"{what} from history")
-            notice.start, notice.end, notice.channels = hole.start_ns, hole.end_ns, ["trades"]
+            notice.start, notice.end, notice.channels = (
+                hole.start_ns,
+                hole.end_ns,
+                ["bars" if hole.by_bars else "trades"],
+            )
             notice.instruments, notice.first_missing, notice.last_missing = (
                 [hole.instrument.id],
                 was.first_missing,
@@ -429,6 +433,14 @@ class Pipeline:
         sample = trade.ts_received - trade.ts_event
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
+
+
+def _broken_rule(trade: Trade) -> str:
+    """Why a trade was not taken."""
+    row = {"price": trade.price, "size": trade.size, "trade_count": float(trade.trade_count > 0)}
+    if (rule := broken_rule_of(row, TRADE_RULES)) is not None:
+        return rule
+    return "number_too_large" if 0 < trade.ts_event < trade.ts_received + _DAY_NS else "time_out_of_range"
 
 
 def _traded(link: Link) -> list[Instrument]:

@@ -1,7 +1,7 @@
 """An instrument's trades: which are new, which are late, which never came, and how unusual each one is."""
 
-import math
 from dataclasses import dataclass, field
+from math import log
 
 from md_platform.domain.events import Trade
 
@@ -14,6 +14,10 @@ _UNUSUAL_Z = 12.0
 """Robust z of a price change or a size from which a trade is flagged: a dozen scales from the usual."""
 
 _ALPHA = 0.02
+_SIGMA = 1.2533
+_COUNTS_AT_MOST = 5.0
+_CHANGE_FLOOR = 1e-5
+_SIZE_FLOOR = 0.1
 
 
 @dataclass(slots=True)
@@ -95,24 +99,32 @@ class Unusual:
     seen: int = 0
 
     def score(self, price: float, size: float) -> float:
-        """The larger z of the two, 0 while there are too few trades; the trade counts from now on."""
-        log_size = math.log(size)
+        """The larger z of the two; 0 where both count in full, and while there are too few trades.
+
+        The trade counts from now on.
+        """
+        log_size = log(size)
         if not self.seen:
             self.price, self.size, self.seen = price, log_size, 1
             return 0.0
         change = abs(price / self.price - 1.0)
-        deviation = abs(log_size - self.size)
-        self.price = price
-        self.seen += 1
+        difference = log_size - self.size
+        deviation = abs(difference)
+        change_scale, size_scale = self.change_scale, self.size_scale
         z = 0.0
-        if self.seen > _WARM:
-            floor = 1e-5
-            z = max(change / max(1.2533 * self.change_scale, floor), deviation / max(1.2533 * self.size_scale, 0.1))
-            change = min(change, 5 * max(self.change_scale, floor))
-            deviation = min(deviation, 5 * max(self.size_scale, 0.1))
-        self.change_scale += _ALPHA * (change - self.change_scale)
-        self.size_scale += _ALPHA * (deviation - self.size_scale)
-        self.size += _ALPHA * (log_size - self.size)
+        if self.seen < _WARM:
+            self.seen += 1
+        else:  # comparisons, as max() and min() are calls for each trade
+            if change > _COUNTS_AT_MOST * change_scale and change > _COUNTS_AT_MOST * _CHANGE_FLOOR:
+                z = change / max(_SIGMA * change_scale, _CHANGE_FLOOR)
+                change = _COUNTS_AT_MOST * max(change_scale, _CHANGE_FLOOR)
+            if deviation > _COUNTS_AT_MOST * size_scale and deviation > _COUNTS_AT_MOST * _SIZE_FLOOR:
+                z = max(z, deviation / max(_SIGMA * size_scale, _SIZE_FLOOR))
+                deviation = _COUNTS_AT_MOST * max(size_scale, _SIZE_FLOOR)
+        self.price = price
+        self.change_scale = change_scale + _ALPHA * (change - change_scale)
+        self.size_scale = size_scale + _ALPHA * (deviation - size_scale)
+        self.size += _ALPHA * difference
         return z
 
 

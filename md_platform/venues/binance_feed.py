@@ -51,20 +51,23 @@ class _Kline(msgspec.Struct):
     Q: str
 
 
-class _Data(msgspec.Struct):
-    """Every kind of message: which fields are there depends on `e`, and spot quotes have no `e`."""
+class _Data(msgspec.Struct, gc=False):
+    """Every kind of message: which fields are there depends on `e`, and spot quotes have no `e`.
 
-    s: str = ""
+    Those of aggregated trades stand first, in their order, in which msgspec looks for them.
+    """
+
     e: str = ""
     E: int = 0
-    T: int = 0
-    t: int = 0
+    s: str = ""
+    a: str | int | list[Level] = ""
     p: str = ""
     q: str = ""
-    m: bool = False
-    a: str | int | list[Level] = ""
     f: int = 0
     l: int = 0  # noqa: E741 - as Binance calls it
+    T: int = 0
+    m: bool = False
+    t: int = 0
     b: str | int | list[Level] = ""
     B: str = ""
     A: str = ""
@@ -80,10 +83,9 @@ class _Error(msgspec.Struct):
     msg: str = ""
 
 
-class _Frame(msgspec.Struct):
-    """A message of a stream, or the answer to a request (`id`)."""
+class _Frame(msgspec.Struct, gc=False):
+    """A message of a stream, which says itself what it is, or the answer to a request (`id`)."""
 
-    stream: str = ""
     data: _Data | None = None
     id: int | None = None
     error: _Error | None = None
