@@ -20,6 +20,8 @@ from typing import Any, cast
 
 import redis.asyncio as redis
 import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from md_platform.errors import LeaseLost, StorageError
@@ -63,7 +65,9 @@ class Lease:
     """The right to publish for `shard`. `before` is what its last holder left: `spool`, `instruments`; or nothing."""
 
     def __init__(self, url: str, shard: Shard) -> None:
-        self._client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True, retry=Retry(NoBackoff(), 1)
+        )
         self.shard = shard
         self.before: Mapping[str, str] = {}
         self._token = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4()}"

@@ -6,7 +6,7 @@ import shutil
 import signal
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -140,10 +140,16 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
         spool.close()
 
 
-async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` and wait for them."""
-    for task in tasks:
-        task.cancel()
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and wait for them.
+
+    More than once: until Python 3.12 wait_for swallows a cancellation that comes together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -1,6 +1,7 @@
 """One holder at a time, on a real Redis-protocol server."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from md_platform.errors import LeaseLost
 from streaming import lease as leases
 from streaming.assignment import Shard
 from streaming.lease import Lease, claimed, first_free
+from streaming.run import ended
 
 SHARD = Shard(0, 2)
 
@@ -152,3 +154,18 @@ def test_a_folder_is_one_process_s_until_that_ends(tmp_path: Path) -> None:
         other.kill()
     with claimed(folder) as path:
         assert path == folder
+
+
+def test_a_task_that_swallows_its_cancellation_is_ended_all_the_same() -> None:
+    async def main() -> None:
+        async def stubborn() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(ended([task]), 10)
+        assert task.cancelled()
+
+    asyncio.run(main())

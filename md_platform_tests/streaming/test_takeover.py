@@ -27,7 +27,7 @@ from streaming.assignment import index_of
 INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT", "sandbox:LINK-USDT")
 REPOSITORY = Path(__file__).parents[2]
 TIMES_AS_BUSY = 50
-ports = itertools.count(18_420)
+ports = itertools.count(18_420 + os.getpid() % 40 * 20)
 
 
 class Machines:
@@ -101,6 +101,12 @@ class Machines:
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def until_told(self, process: int, what: str) -> None:
+        deadline = time.monotonic() + 40
+        while what not in (self.folder / f"{process}.log").read_text():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.05)
+
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3_000:]}" for path in sorted(self.folder.glob("*.log")))
 
@@ -144,7 +150,7 @@ def serving(machines: Machines, standby_home: str) -> tuple[subprocess.Popen[byt
     machines.start(standby_home, "--standby", "--shards", "1")
     if standby_home != "one":
         machines.start(standby_home, "write")
-    time.sleep(12)  # it has started, and its first patience is over
+    machines.until_told(2, "standing by")
     return active, {each: max(machines.ids_published(each)) for each in INSTRUMENTS}
 
 
@@ -174,7 +180,10 @@ def test_a_process_that_was_stopped_ends_itself_and_publishes_nothing_more(machi
     spool = machines.redis.get(f"md:spool:{spool_id(machines.folder / 'one' / 'stream' / 'shard-0' / 'spool.db')}")
     active.send_signal(signal.SIGCONT)
     began = time.monotonic()
-    assert active.wait(10) != 0
+    while active.poll() is None:
+        assert time.monotonic() - began < 10, machines.logs()
+        time.sleep(0.05)
+    assert active.returncode != 0
     print(f"taken over after {took_s:.2f} s; the old one ended {time.monotonic() - began:.2f} s after it woke")
     assert "another process serves shard 0/1" in (machines.folder / "0.log").read_text()
     assert machines.redis.get(f"md:spool:{spool_id(machines.folder / 'one/stream/shard-0/spool.db')}") == spool
