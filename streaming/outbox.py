@@ -25,6 +25,7 @@ FLUSH_EVERY_S = 0.005
 WAITING_AT_MOST = 200_000
 _RETRY_S = 1.0
 _SHED_AT_ONCE = 50_000
+_AT_ONCE = {Trade, Quote}  # what is sent as it comes; books wait for their interval, bars for their end
 _KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
 _TELLS_CHANNEL: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((Trade, Quote, Book), attrgetter("instrument")),
@@ -123,7 +124,7 @@ def _messages(events: Sequence[Published]) -> list[Message]:
             channel_of(batch[0]),
             len(batch),
             encode(batch),
-            getattr(batch[0], "ts_received", 0),
+            getattr(batch[0], "ts_received", 0) if kind in _AT_ONCE else 0,
         )
         for (kind, _), batch in batches.items()
     ]
