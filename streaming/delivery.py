@@ -149,9 +149,7 @@ class Delivery:
             await self._send(fresh)
 
     async def _send(self, messages: Sequence[Numbered]) -> None:
-        wanted = messages
-        if self.sink.wanted != EVERY_CHANNEL:
-            wanted = [each for each in messages if each.message.channel == self.sink.wanted]
+        wanted = [each for each in messages if each.message.events and self._wants(each.message)]
         if wanted:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 await self.sink.send(wanted)
@@ -163,6 +161,9 @@ class Delivery:
             disk = asyncio.get_running_loop().run_in_executor
             await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
             self._remembered_at = time.monotonic()
+
+    def _wants(self, message: Message) -> bool:
+        return self.sink.wanted in (EVERY_CHANNEL, message.channel)
 
     async def _failure(self, error: Exception) -> None:
         """Begin again after a while, with a new connection."""

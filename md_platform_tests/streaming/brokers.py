@@ -197,6 +197,19 @@ class MockKafka:
         self._lib.rd_kafka_destroy(self._handle)
 
 
+class NamedKafka:
+    """A Kafka that somebody else runs; whoever uses it sets `url`."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.url = ""
+
+    async def subscribe(self) -> None:
+        """Topics keep what nobody asked for yet."""
+
+    async def held(self) -> list[Held]:
+        return await kafka_holds(self.url)
+
+
 async def kafka_holds(url: str) -> list[Held]:
     from aiokafka import AIOKafkaConsumer
 

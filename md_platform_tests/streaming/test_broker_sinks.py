@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from md_platform.domain.events import FeedNotice, Trade
 from md_platform.domain.wire import channel_of, decode, encode
 from md_platform.storage.spool import Message, Spool
-from md_platform_tests.streaming.brokers import Broker, Held, broker_running, kafka_holds
+from md_platform_tests.streaming.brokers import Broker, Held, NamedKafka, Nats, Rabbit, broker_running
 from streaming.delivery import Delivery
 from streaming.sink_url import sink_url
 from streaming.sinks import deliveries
@@ -196,8 +196,15 @@ def test_a_process_killed_at_any_moment_leaves_nothing_out(tmp_path: Path) -> No
         assert arrived(asyncio.run(finish(broker.url, spool)), spool) == expected
 
 
-@pytest.mark.skipif("MDP_TEST_KAFKA_URL" not in os.environ, reason="MDP_TEST_KAFKA_URL names no Kafka")
-def test_everything_arrives_at_the_kafka_that_is_named(tmp_path: Path) -> None:
-    url, spool = os.environ["MDP_TEST_KAFKA_URL"], Spool(tmp_path / "spool.db")
-    source = asyncio.run(all_arrive(url, spool))
-    assert arrived(asyncio.run(kafka_holds(url)), spool) == source.sent
+@pytest.mark.parametrize(("variable", "kind"), [("KAFKA", NamedKafka), ("NATS", Nats), ("AMQP", Rabbit)])
+def test_everything_arrives_at_the_broker_that_is_named(variable: str, kind: type[Broker], tmp_path: Path) -> None:
+    url = os.environ.get(f"MDP_TEST_{variable}_URL") or pytest.skip(f"MDP_TEST_{variable}_URL names no broker")
+    broker, spool = kind(tmp_path), Spool(tmp_path / "spool.db")  # type: ignore[call-arg]
+    broker.url = url
+
+    async def run() -> None:
+        await broker.subscribe()
+        source = await all_arrive(url, spool)
+        assert arrived(await broker.held(), spool) == source.sent
+
+    asyncio.run(run())
