@@ -42,7 +42,7 @@ def iso_ns(text: str) -> int:
 
 
 def moment_ns(moment: dt.datetime) -> int:
-    """Nanoseconds since the epoch of a decoded Moment; loops over trades write it out."""
+    """Nanoseconds since the epoch of a decoded Moment, exact to the µs until 2100; loops over trades write it out."""
     return int(moment.timestamp() * 1e6 + 0.5) * 1_000
 
 

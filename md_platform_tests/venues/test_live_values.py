@@ -34,8 +34,8 @@ def test_other_text_is_no_time(text):
         iso_ns(text)
 
 
-@given(us=st.integers(0, 9_000_000_000_000_000))
-def test_decoded_times_are_exact_to_the_us_until_2255(us):
+@given(us=st.integers(0, 4_102_444_800_000_000))
+def test_decoded_times_are_exact_to_the_us_until_2100(us):
     text = f'"{msgspec.to_builtins(msgspec.convert(us / 1e6, Moment, strict=False))}"'.encode()
     moment = msgspec.json.decode(text, type=Moment)
     assert moment_ns(moment) == iso_ns(text.decode().strip('"'))
