@@ -122,9 +122,12 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel `tasks` until all have ended: a library that takes a cancellation for its own would go on for ever."""
+    alive = set(tasks)
+    while alive:
+        for task in alive:
+            task.cancel()
+        _, alive = await asyncio.wait(alive, timeout=_TICK_S)
 
 
 class LiveProcess:
