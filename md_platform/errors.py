@@ -26,6 +26,7 @@ MdpError                     exit code 1, not retryable
 └── ServiceError             something that `mdp up` runs or needs
     ├── PortTaken
     ├── AlreadyRunning
+    ├── LeaseLost            another process serves this shard now
     ├── UnsupportedPython
     └── OrchestratorUnavailable
 """
@@ -133,6 +134,9 @@ class PortTaken(ServiceError): ...
 
 
 class AlreadyRunning(ServiceError): ...
+
+
+class LeaseLost(ServiceError): ...
 
 
 class UnsupportedPython(ServiceError): ...

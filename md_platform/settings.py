@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     import_folder: Path | None = Field(default=None, description="watched for files to import; default HOME/import")
     database_url: SecretStr | None = Field(default=None, description="external PostgreSQL instead of the embedded one")
     redis_url: SecretStr | None = Field(default=None, description="external Redis instead of the embedded one")
+    sinks: SecretStr | None = Field(default=None, description="brokers and webhooks that get the stream, besides Redis")
     instruments: Annotated[tuple[str, ...], NoDecode] = SANDBOX_INSTRUMENTS
     first_load_days: int = Field(default=3, ge=0, description="full days of them that `mdp up` loads")
     universes_file: Path | None = Field(default=None, description="TOML of universes; default the packaged one")

@@ -47,6 +47,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, json
     root.setLevel(level.upper())
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for client in ("aiokafka", "aiormq", "nats"):  # they say with each attempt what a delivery says once
+        logging.getLogger(client).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

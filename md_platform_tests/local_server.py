@@ -22,6 +22,7 @@ class Asked:
     path: str
     params: dict[str, str]
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -40,6 +41,7 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
             asked = Asked(
                 url.path, dict(parse_qsl(url.query)), {name.lower(): text for name, text in self.headers.items()}
             )
+            asked.body = self.rfile.read(int(asked.headers.get("content-length", 0)))
             server.asked.append(asked)
             said = answer(asked)
             self.send_response(said.status)
@@ -51,6 +53,8 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
                 self.close_connection = True
             self.end_headers()
             self.wfile.write(said.body[: said.cut_at])
+
+        do_POST = do_GET  # noqa: N815 - http.server's name
 
         def log_message(self, *args):
             """Say nothing."""

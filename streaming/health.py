@@ -12,9 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from streaming.connection import Connection
+from streaming.delivery import Delivery
 from streaming.outbox import Outbox
 from streaming.pipeline import Pipeline
-from streaming.redis_sink import RedisSink
 from streaming.repair import Repair
 
 
@@ -27,22 +27,21 @@ class Health(Collector):
         connections: Sequence[Connection],
         outbox: Outbox,
         repair: Repair,
-        redis: RedisSink | None,
+        deliveries: Sequence[Delivery],
         spool: Path,
     ) -> None:
         self._pipeline = pipeline
         self._connections = connections
         self._outbox = outbox
         self._repair = repair
-        self._redis = redis
+        self._deliveries = deliveries
         self._beat = spool.with_name("writer.beat")
         self._began = time.monotonic()
 
     def problems(self) -> list[str]:
         """What keeps the process from being ready."""
         away = [f"{connection.name} is not connected" for connection in self._connections if not connection.is_up]
-        if self._redis is not None and not self._redis.is_up:
-            away.append("redis is away")
+        away += [f"{each.sink.name} is away" for each in self._deliveries if not each.is_up]
         if self._outbox.is_full:
             away.append("the spool takes nothing")
         return away
@@ -68,13 +67,13 @@ class Health(Collector):
             "duplicates": counts.duplicates,
             "spooled": self._outbox.spooled,
             "dropped": dict(self._outbox.dropped),
-            "published": self._redis.published if self._redis else None,
+            "published": {each.sink.name: each.sent for each in self._deliveries},
             "holes_left_open": self._repair.left_open,
             "writer": self._writer(),
         }
 
     def _lags(self) -> dict[str, dict[str, float]]:
-        stages = {"spooled": self._outbox.lag, **({"published": self._redis.lag} if self._redis else {})}
+        stages = {"spooled": self._outbox.lag, **{each.sink.name: each.lag for each in self._deliveries}}
         found: dict[str, dict[str, float]] = {}
         for stage, lag in stages.items():
             for percent in (50, 99):
@@ -122,8 +121,14 @@ class Health(Collector):
             for percentile, value in percentiles.items():
                 lags.add_metric([stage, percentile], value)
         yield lags
-        if self._redis is not None:
-            yield CounterMetricFamily("md_stream_published", "Events sent to Redis", value=self._redis.published)
+        sent = CounterMetricFamily("md_stream_published", "Events that a sink has taken", labels=["sink"])
+        sink_up = GaugeMetricFamily("md_stream_sink_up", "Whether a sink takes events as they come", labels=["sink"])
+        behind = GaugeMetricFamily("md_stream_sink_behind", "Messages that a sink has yet to take", labels=["sink"])
+        for each in self._deliveries:
+            sent.add_metric([each.sink.name], each.sent)
+            sink_up.add_metric([each.sink.name], float(each.is_up))
+            behind.add_metric([each.sink.name], max(0, self._outbox.last_id - each.sent_id))
+        yield from (sent, sink_up, behind)
 
 
 async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppRunner:

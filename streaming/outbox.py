@@ -6,7 +6,7 @@ a second on `md:events`), trades, bars and notices never: the feeds are paused i
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from typing import Any
@@ -25,6 +25,7 @@ FLUSH_EVERY_S = 0.005
 WAITING_AT_MOST = 200_000
 _RETRY_S = 1.0
 _SHED_AT_ONCE = 50_000
+_AT_ONCE = {Trade, Quote}  # what is sent as it comes; books wait for their interval, bars for their end
 _KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
 _TELLS_CHANNEL: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((Trade, Quote, Book), attrgetter("instrument")),
@@ -37,12 +38,17 @@ Publish = Callable[[Sequence[Message], int], None]
 """Takes messages and the spool id of the last of them; must not block."""
 
 
-class Outbox:
-    """Everything that leaves the process goes through here, in order."""
+async def admitted() -> None:
+    """Nothing is held back where nobody else may take over."""
 
-    def __init__(self, spool: Spool, publish: Publish) -> None:
+
+class Outbox:
+    """Everything that leaves the process goes through here, in order; `admit` raises where it may no longer."""
+
+    def __init__(self, spool: Spool, publish: Publish, admit: Callable[[], Awaitable[None]] = admitted) -> None:
         self._spool = spool
         self._publish = publish
+        self._admit = admit
         self._waiting: list[Published] = []
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -81,6 +87,7 @@ class Outbox:
     async def flush(self) -> None:
         """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""
         self._wake.clear()
+        await self._admit()
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -117,7 +124,7 @@ def _messages(events: Sequence[Published]) -> list[Message]:
             channel_of(batch[0]),
             len(batch),
             encode(batch),
-            getattr(batch[0], "ts_received", 0),
+            getattr(batch[0], "ts_received", 0) if kind in _AT_ONCE else 0,
         )
         for (kind, _), batch in batches.items()
     ]

@@ -351,7 +351,11 @@ class Pipeline:
         if was is not None:
             what = f"{len(found)} bars" if hole.by_bars else f"{len(out)} trades"
             notice = FeedNotice("repaired", was.venue, was.feed, was.connection, self._now_ns(), f"{what} from history")
-            notice.start, notice.end, notice.channels = hole.start_ns, hole.end_ns, ["trades"]
+            notice.start, notice.end, notice.channels = (
+                hole.start_ns,
+                hole.end_ns,
+                ["bars" if hole.by_bars else "trades"],
+            )
             notice.instruments, notice.first_missing, notice.last_missing = (
                 [hole.instrument.id],
                 was.first_missing,

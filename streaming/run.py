@@ -1,47 +1,49 @@
-"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and Redis running."""
+"""The whole live process, top to bottom: instruments in; connections, pipeline, spool and sinks running."""
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import structlog
+from aiohttp import web
 
 from md_platform.domain.calendars import ALWAYS_OPEN
-from md_platform.domain.events import Channel, FeedNotice, Trade
+from md_platform.domain.events import Channel, FeedNotice
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_periods import MINUTE_NS
-from md_platform.domain.wire import decode
-from md_platform.errors import InvalidSetting
+from md_platform.errors import InvalidSetting, LeaseLost
 from md_platform.settings import VenueUrls
 from md_platform.sources.history import HistorySources
 from md_platform.storage.lake import Lake
-from md_platform.storage.spool import Spool
+from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
+from streaming.assignment import Shard
 from streaming.connection import Connection
+from streaming.delivery import Delivery
 from streaming.health import Health, served
 from streaming.indicators import InstrumentIndicators, opened
+from streaming.lease import Lease
 from streaming.limits import Pacer
-from streaming.outbox import Outbox
+from streaming.outbox import Outbox, admitted
 from streaming.pipeline import Pipeline, Tail
 from streaming.recording import Recorder
-from streaming.redis_sink import RedisSink
+from streaming.remembering import Remembered, remembered
 from streaming.repair import Repair
 from streaming.replay import Replay
+from streaming.sink_url import SinkUrl
+from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
 from streaming.subscriptions import Ask, by_venue, subscriptions
 
 log = structlog.get_logger(__name__)
 
 CHANNELS: tuple[Channel, ...] = ("trades", "quotes", "book")
-TAIL_NS = 15 * 60 * 1_000_000_000
-"""How long the spool keeps what is stored: from this a new process recovers running bars and known ids."""
-
 LEAST_FREE_BYTES = 512 << 20
 """Free disk below which the spool sheds books, then quotes."""
 
@@ -52,11 +54,16 @@ _RUNNING_EVERY_TICKS = 5
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`."""
+    """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`.
+
+    With `shard` the spool's folder is shared with nobody, and its names are of that shard; `database_url` is where a
+    shard that was taken over looks for what was stored.
+    """
 
     instruments: Sequence[str]
     spool: Path
     redis_url: str | None
+    sinks: Sequence[SinkUrl] = ()
     urls: Mapping[str, VenueUrls] = field(default_factory=dict)
     channels: Sequence[Channel] = CHANNELS
     cache: Path = Path("cache")
@@ -65,6 +72,8 @@ class StreamConfig:
     lake: Lake | None = None
     calendar: Callable[[str], str] = lambda _: ALWAYS_OPEN
     ca_file: Path | None = None
+    shard: Shard | None = None
+    database_url: str | None = None
 
 
 def channels_named(text: str) -> list[Channel]:
@@ -77,21 +86,31 @@ def channels_named(text: str) -> list[Channel]:
 
 async def stream(config: StreamConfig) -> None:
     """Run until SIGINT or SIGTERM; what was received by then is on disk when it returns."""
+    await served_until(LiveProcess(config), stop_signal())
+
+
+def stop_signal() -> asyncio.Event:
+    """Set by SIGINT and SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    process = LiveProcess(config)
-    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(job) for job in process.jobs()}
-    runner = await served(process.health, config.port) if config.port is not None else None
+    return stop
+
+
+async def served_until(process: "LiveProcess", stop: asyncio.Event, *others: asyncio.Task[None]) -> None:
+    """Run `process` until `stop`, or until it or one of `others` fails."""
+    tasks: set[asyncio.Task[Any]] = {*others, *(asyncio.create_task(job) for job in process.jobs())}
     stopped = asyncio.create_task(stop.wait())
+    runner = None
     try:
+        runner = await process.served()
         while not stopped.done():
             done, tasks = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             tasks.discard(stopped)
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         if runner is not None:
             await runner.cleanup()
         await process.close()
@@ -104,56 +123,62 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     """
     player = Replay(path)
     spool = Spool(config.spool)
-    redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-    outbox = Outbox(spool, redis.put if redis else lambda _messages, _last: None)
+    to_sinks = deliveries(config.redis_url, config.sinks, spool)
+    outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
         for each in subscribed:
             pipeline.track(each.instrument, feed, Tail(0))
-    tasks = [asyncio.create_task(job) for job in (outbox.run(), *([redis.run()] if redis else []))]
+    tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
         await outbox.flush()
-        if redis is not None:
-            await redis.reached(outbox.last_id)
+        for delivery in to_sinks:
+            await delivery.reached(outbox.last_id)
     finally:
-        await _ended(tasks)
+        await ended(tasks)
         spool.close()
 
 
-async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` until all have ended: a library that takes a cancellation for its own would go on for ever."""
-    alive = set(tasks)
-    while alive:
-        for task in alive:
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and wait for them.
+
+    More than once: until Python 3.12 wait_for swallows a cancellation that comes together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        _, alive = await asyncio.wait(alive, timeout=_TICK_S)
+        _, pending = await asyncio.wait(pending, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class LiveProcess:
     """The parts and how they hang together."""
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, config: StreamConfig, lease: Lease | None = None, memory: Remembered | None = None) -> None:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        self._redis = RedisSink(config.redis_url, config.spool) if config.redis_url else None
-        self._outbox = Outbox(self._spool, self._redis.put if self._redis else lambda _messages, _last: None)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.guard if lease else None)
+        self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
         self._sources = HistorySources(config.urls, config.cache)
         self._repair = Repair(self._sources, self._pipeline.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
         self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
-        self._remembered = remembered(self._spool, time.time_ns())
+        self._remembered = memory or remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
-        self.health = Health(self._pipeline, self._connections, self._outbox, self._repair, self._redis, config.spool)
+        self.health = Health(
+            self._pipeline, self._connections, self._outbox, self._repair, self._deliveries, config.spool
+        )
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until it is cancelled."""
         return [
             self._outbox.run(),
-            *([self._redis.run()] if self._redis else []),
+            *(each.run() for each in self._deliveries),
             self._repair.run(),
             ticks(self._pipeline),
             guard_disk(self._outbox, self._pipeline, self._config.spool),
@@ -184,12 +209,27 @@ class LiveProcess:
             return None
         return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
+    async def served(self) -> web.AppRunner | None:
+        """Serve health and metrics, where a port is given."""
+        return await served(self.health, self._config.port) if self._config.port is not None else None
+
     async def close(self) -> None:
-        """Write out what is left."""
-        await self._outbox.flush()
+        """Write out what is left, unless that is another process's to do now."""
+        with contextlib.suppress(LeaseLost):
+            await self._outbox.flush()
         if self._recorder is not None:
             self._recorder.close()
         self._spool.close()
+
+
+def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], None]:
+    """What gives messages to each of `to_sinks`."""
+
+    def put(messages: Sequence[Message], last_id: int) -> None:
+        for each in to_sinks:
+            each.put(messages, last_id)
+
+    return put
 
 
 async def ticks(pipeline: Pipeline) -> None:
@@ -222,52 +262,7 @@ def connections_of(
     pacer = Pacer(feed.connect_limit, feed.message_limit)
     override = config.urls.get(venue, VenueUrls()).ws
     tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
-    for number, shard in enumerate(shards(feed, subscribed)):
+    name = f"{feed.name}-s{config.shard.index}" if config.shard else feed.name
+    for number, carried in enumerate(shards(feed, subscribed)):
         urls = (override,) if override else feed.urls
-        yield Connection(venue, feed, f"{feed.name}-{number}", shard, urls, pipeline, pacer, ask.address, tls)
-
-
-@dataclass
-class Remembered:
-    """What the spool still knows: each instrument's trades, gaps not yet repaired, and when it was last written."""
-
-    trades: dict[str, list[Trade]] = field(default_factory=dict)
-    gaps: dict[str, tuple[int, set[str]]] = field(default_factory=dict)
-    first_ns: int = 0
-    last_ns: int = 0
-
-    def tail(self, instrument: str, now_ns: int) -> Tail:
-        """What an instrument continues from. Its first minute here may have lost trades to an older, cut, part."""
-        since_ns = -(-(self.first_ns or now_ns) // MINUTE_NS) * MINUTE_NS
-        if instrument not in self.trades:
-            return Tail(now_ns)
-        return Tail(since_ns, self.trades[instrument], (), since_ns)
-
-    def served_until(self, connection: Connection) -> int:
-        """When `connection` last served without a gap that is still open, our clock; 0 where it never did."""
-        start_ns, repaired = self.gaps.get(connection.name, (self.last_ns, set()))
-        traded = {each.instrument.id for each in connection.subscriptions if each.channel == "trades"}
-        return self.last_ns if traded <= repaired else min(start_ns, self.last_ns)
-
-
-def remembered(spool: Spool, now_ns: int) -> Remembered:
-    """Read the tail of the spool."""
-    found = Remembered()
-    for row in spool.since(now_ns - TAIL_NS):
-        found.first_ns, found.last_ns = found.first_ns or row.at_ns, row.at_ns
-        if row.message.kind != "trades" or row.message.channel.startswith("md:bars:"):
-            continue
-        for event in decode(row.message.payload):
-            if isinstance(event, Trade):
-                found.trades.setdefault(event.instrument, []).append(event)
-            elif isinstance(event, FeedNotice):
-                _remember(found, event)
-    return found
-
-
-def _remember(found: Remembered, notice: FeedNotice) -> None:
-    if notice.kind == "gap" and notice.connection and notice.start is not None:
-        start_ns, _ = found.gaps.get(notice.connection, (notice.start, set()))
-        found.gaps[notice.connection] = min(start_ns, notice.start), set()
-    elif notice.kind == "repaired" and notice.connection in found.gaps:
-        found.gaps[notice.connection][1].update(notice.instruments)
+        yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, ask.address, tls)

@@ -19,7 +19,7 @@ OWE_MINUTES = (CLEANED_BARS, RESAMPLED_BARS, INDICATORS)
 """Datasets that owe a row to every minute of the calendar in which somebody may have traded."""
 
 COMPLETE = "complete"
-"""Evidence of `trade_bars` made from trades of which none is missing."""
+"""Evidence of trades of which none of the day is missing, and of `trade_bars` made from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class Batch:
         bars = self.read(TRADE_BARS, [date])
         return None if bars is None else bars["open_time"]
 
+    def is_complete(self, dataset: Dataset, date: dt.date) -> bool:
+        """Whether the input partition of `dataset` on `date` holds all trades that happened."""
+        known = self.inputs.get((dataset.name, self.instrument.id, date))
+        return known is not None and known.is_complete
+
     def blocked(self, dataset: Dataset, date: dt.date) -> str | None:
         """Why the partition of `dataset` on `date` must not be built upon, or None where it may."""
         known = self.inputs.get((dataset.name, self.instrument.id, date))
@@ -79,7 +84,8 @@ class Batch:
 class Part:
     """What an asset made of one day: a frame, or the reason why there is none.
 
-    `failure` marks the partition failed; `pending` leaves it for later because an input failed.
+    `failure` marks the partition failed; `pending` leaves it for later because an input failed. `lacks` says what is
+    known to be missing from its rows, which makes it degraded.
     """
 
     date: dt.date
@@ -89,6 +95,7 @@ class Part:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     pending: str | None = None
+    lacks: Sequence[str] = ()
 
 
 def by_day(frame: pl.DataFrame | None, time: str, dates: Sequence[dt.date]) -> Iterator[tuple[dt.date, pl.DataFrame]]:

@@ -2,14 +2,16 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from md_platform.assets.batch import COMPLETE, Batch, Part, by_day
+from md_platform.assets.live import LIVE, streamed_from
 from md_platform.domain.bars import bars_from_trades
 from md_platform.domain.calendars import trading_periods
 from md_platform.domain.intervals import Interval, Timeframe
-from md_platform.domain.schemas import CLEANED_TRADES, RAW_BARS, RAW_TRADES, TRADE_BARS, Dataset
+from md_platform.domain.schemas import CLEANED_TRADES, LIVE_TRADES, RAW_BARS, RAW_TRADES, TRADE_BARS, Dataset
 from md_platform.transforms.cleaned import Cleaned, choose_source, clean_bars, clean_trades, has_consecutive_ids
 
 TRADES = "trades"
@@ -26,10 +28,36 @@ def cleaned_bars(batch: Batch) -> Iterator[Part]:
 
 
 def cleaned_trades(batch: Batch) -> Iterator[Part]:
-    """Clean every source's trades, one day at a time for the memory they take, and keep the fullest."""
-    for date in batch.dates:
-        day = Batch(batch.instrument, [date], batch.universe, batch.stores, batch.inputs)
-        yield from _choose(day, RAW_TRADES, _by_source(day, RAW_TRADES, clean_trades), lambda _: 0)
+    """Clean every source's trades, those that were streamed among them, and keep the fullest of each day."""
+    for date in batch.dates:  # one at a time for the memory that trades take
+        day = replace(batch, dates=[date])
+        streamed = _streamed(day)
+        cleaned = {**_by_source(day, RAW_TRADES, clean_trades), **streamed}
+        for part in _choose(day, RAW_TRADES, cleaned, lambda _: 0):
+            yield _judged(batch, part, is_streamed=part.source in streamed)
+
+
+def _streamed(day: Batch) -> dict[str, dict[dt.date, Cleaned]]:
+    """What was streamed of the one day, cleaned, by the name of where it came from."""
+    lake = day.stores.lake
+    found = lake.read([lake.path(LIVE_TRADES, day.instrument.id, date, LIVE) for date in day.dates])
+    if found is None:
+        return {}
+    by_source = {str(rows["source"][0]): rows for rows in found.partition_by("source", maintain_order=True)}
+    return {
+        streamed_from(source): _by_date(day, clean_trades(rows), LIVE_TRADES.time) for source, rows in by_source.items()
+    }
+
+
+def _judged(batch: Batch, part: Part, *, is_streamed: bool) -> Part:
+    """`part` of cleaned trades with what is known of its completeness: a source's own day begins and ends whole."""
+    if part.frame is None:
+        return part
+    known = batch.inputs.get((LIVE_TRADES.name, batch.instrument.id, part.date)) if is_streamed else None
+    is_whole = not is_streamed or batch.is_complete(LIVE_TRADES, part.date)
+    evidence = {**part.evidence, COMPLETE: is_whole and has_consecutive_ids(part.frame)}
+    lacks = [f"of what was streamed: {known.reason}"] if known is not None and known.reason else []
+    return replace(part, evidence=evidence, lacks=lacks)
 
 
 def trade_bars(batch: Batch) -> Iterator[Part]:
@@ -43,7 +71,7 @@ def trade_bars(batch: Batch) -> Iterator[Part]:
             yield Part(date, evidence={"empty": "no trades"})
             continue
         bars = bars_from_trades(trades.lazy(), Timeframe.M1, Interval.day(date).end).collect()
-        yield Part(date, bars, source=bars["source"][0], evidence={COMPLETE: has_consecutive_ids(trades)})
+        yield Part(date, bars, source=bars["source"][0], evidence={COMPLETE: batch.is_complete(CLEANED_TRADES, date)})
 
 
 def _no_rejects(kept: pl.DataFrame) -> pl.DataFrame:

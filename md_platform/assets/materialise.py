@@ -106,7 +106,9 @@ def materialise(
     if len(unmade) == len(made):
         raise dg.Failure(f"{dataset.name} failed: {unmade[0].evidence['error']}", allow_retries=False)
     lineage = column_lineage(universe.name, dataset, inputs)
-    yield dg.MaterializeResult(metadata={"dagster/column_lineage": lineage} if count <= _PREVIEWED and inputs else None)
+    is_made_of_them = inputs and not dataset.by_source  # what is raw comes from outside
+    shown = {"dagster/column_lineage": lineage} if count <= _PREVIEWED and is_made_of_them else None
+    yield dg.MaterializeResult(metadata=shown)
     measured = [MeasuredPartition(*_key(each), each.measurement) for each in made if each.measurement is not None]
     if suite is not None:
         yield from check_results(validate(suite, measured, run_id=context.run_id, docs=stores.reports / context.run_id))
@@ -143,6 +145,7 @@ def _inputs(
             dataset.name, keys, min(dates), max(dates) + DAY
         ).items():
             reason = record.evidence.get("error") or record.evidence.get("reason")
+            reason = reason or "; ".join(record.evidence.get("lacks", [])) or None
             is_complete = bool(record.evidence.get(COMPLETE))
             known[dataset.name, instrument, date] = Input(record.status, record.sha256, reason, is_complete)
     return known

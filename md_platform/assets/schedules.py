@@ -9,17 +9,22 @@ from md_platform.assets.checks import selection
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.assets.stores import Stores
 from md_platform.catalog.chain import ARCHIVED, assets_up_to
-from md_platform.catalog.ranges import Range
-from md_platform.domain.intervals import DAY
+from md_platform.catalog.ranges import Range, neighbours
+from md_platform.domain.intervals import DAY, Interval
 from md_platform.domain.schemas import dataset_named
 
 FRESH_FROM = "archive_cleaned_bars"
 
 
 def daily_schedule(partitions: UniversePartitions) -> dg.ScheduleDefinition:
-    """At 00:15 UTC, yesterday of every registered instrument, raw to archive, as ONE ranged run."""
+    """At 00:15 UTC, yesterday of every registered instrument, raw to archive, in as few ranged runs as it takes.
+
+    Instruments of which trades were streamed go through the chain of trades, too; history's trades are not asked for.
+    """
     universe = partitions.universe.name
-    job = dg.define_asset_job(f"{universe}_daily", selection=selection(universe, assets_up_to("archive")))
+    bars = assets_up_to("archive")
+    bars_and_streamed = [name for name in assets_up_to("archive", trades=True) if name != "raw_trades"]
+    job = dg.define_asset_job(f"{universe}_daily", selection=selection(universe, bars_and_streamed))
 
     @dg.schedule(
         name=f"{universe}_daily",
@@ -29,13 +34,23 @@ def daily_schedule(partitions: UniversePartitions) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Yesterday of every instrument in {universe}, from the venues to the archive.",
     )
-    def daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def daily(
+        context: dg.ScheduleEvaluationContext, stores: dg.ResourceParam[Stores]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         instruments = context.instance.get_dynamic_partitions(f"{universe}_instruments")
         if not instruments:
             yield dg.SkipReason(f"no instrument is registered in {universe}: set MDP_INSTRUMENTS")
             return
         yesterday = context.scheduled_execution_time.astimezone(dt.UTC).date() - DAY
-        yield dg.RunRequest(run_key=str(yesterday), tags=Range(tuple(instruments), yesterday, yesterday).tags)
+        with stores.live() as live:
+            streamed = set(live.traded(Interval.day(yesterday)))
+        for names, wanted in ((bars_and_streamed, streamed), (bars, set(instruments) - streamed)):
+            for group in neighbours(wanted, instruments):
+                yield dg.RunRequest(
+                    run_key=f"{yesterday}|{group[0]}",
+                    asset_selection=[dg.AssetKey([universe, name]) for name in names],
+                    tags=Range(group, yesterday, yesterday).tags,
+                )
 
     return daily
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import polars as pl
 
 from md_platform.assets.batch import OWE_MINUTES, Batch, Part
-from md_platform.catalog.ledger import PartitionRecord
+from md_platform.catalog.ledger import USABLE, PartitionRecord, Status
 from md_platform.domain.intervals import Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, INSTANT, QUARANTINED_BARS, QUARANTINED_TRADES, Dataset
 from md_platform.errors import StorageError
@@ -32,9 +32,9 @@ def store(
     stored: list[tuple[PartitionRecord, Measurement | None]] = [(record, None) for record in records]
     if suite is None:
         return stored
-    judged = [n for n, record in enumerate(records) if record.status in ("ok", "missing")]
+    judged = [n for n, record in enumerate(records) if record.status in (*USABLE, "missing")]
     expected = [_expected(batch, dataset, parts[n].date) for n in judged]
-    frames = [parts[n].frame if records[n].status == "ok" else None for n in judged]
+    frames = [parts[n].frame if records[n].status in USABLE else None for n in judged]
     for n, frame, wanted, measurement in zip(
         judged, frames, expected, suite.measure_all(frames, expected), strict=True
     ):
@@ -49,7 +49,10 @@ def _expected(batch: Batch, dataset: Dataset, date: dt.date) -> pl.DataFrame:
 
 
 def _written(batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part) -> PartitionRecord:
-    """Write one part: ok where its rows are stored, missing where it has none, else failed or pending with why."""
+    """Write one part, and say its state.
+
+    ok where its rows are stored (degraded where it lacks some), missing where it has none, else failed or pending.
+    """
     instrument, lake = batch.instrument.id, batch.stores.lake
     record = PartitionRecord(dataset.name, instrument, part.date, "pending", source=part.source)
     if part.failure is not None:
@@ -62,11 +65,13 @@ def _written(batch: Batch, dataset: Dataset, inputs: Sequence[str], part: Part) 
     except StorageError as error:
         return replace(record, status="failed", score=0.0, evidence={"error": str(error)})
     hashes = {name: known.sha256 for name in inputs if (known := batch.inputs.get((name, instrument, part.date)))}
-    evidence = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined}
+    lacks = {"lacks": list(part.lacks)} if part.lacks else {}
+    evidence = {**part.evidence, **({"inputs": hashes} if hashes else {}), **quarantined, **lacks}
     record = replace(record, status="missing", evidence=evidence)
     if written is None or part.frame is None:
         return record
-    record = replace(record, status="ok", rows=written.rows, bytes=written.bytes, sha256=written.sha256)
+    status: Status = "degraded" if part.lacks else "ok"
+    record = replace(record, status=status, rows=written.rows, bytes=written.bytes, sha256=written.sha256)
     times = part.frame[dataset.time]
     first, last = cast("tuple[dt.datetime, dt.datetime]", (times.min(), times.max()))
     return replace(record, first_time=first, last_time=last)
@@ -83,7 +88,8 @@ def _scored(
     if dataset is CLEANED_BARS and measured.missing:
         present = frame["open_time"] if frame is not None else pl.Series([], dtype=INSTANT)
         evidence["gaps"] = [gap.evidence() for gap in missing_ranges(present, expected["open_time"], Timeframe.M1)]
-    return replace(record, status=score.status, score=score.score, evidence=evidence)
+    status = record.status if score.status == "ok" else score.status
+    return replace(record, status=status, score=score.score, evidence=evidence)
 
 
 def _write(lake: Lake, dataset: Dataset, instrument: str, part: Part) -> Written | None:

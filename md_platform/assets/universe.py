@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from md_platform.assets import cleaned, indicators, raw, resampled
+from md_platform.assets import cleaned, indicators, live, raw, resampled
 from md_platform.assets.archive import archive
 from md_platform.assets.batch import FileImport
 from md_platform.assets.checks import check_specs
@@ -48,11 +48,17 @@ class Made:
     partitions: str = "daily"
     looks_back: bool = False
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether it comes from venues or imported files."""
+        return self.dataset.by_source and not self.inputs
+
 
 CHAIN = (
     Made(schemas.RAW_BARS, raw.raw_bars),
     Made(schemas.RAW_TRADES, raw.raw_trades),
-    Made(schemas.CLEANED_TRADES, cleaned.cleaned_trades, [schemas.RAW_TRADES]),
+    Made(schemas.LIVE_TRADES, live.live_trades, [schemas.RAW_TRADES]),
+    Made(schemas.CLEANED_TRADES, cleaned.cleaned_trades, [schemas.RAW_TRADES, schemas.LIVE_TRADES]),
     Made(schemas.TRADE_BARS, cleaned.trade_bars, [schemas.CLEANED_TRADES]),
     Made(schemas.CLEANED_BARS, cleaned.cleaned_bars, [schemas.RAW_BARS, schemas.TRADE_BARS]),
     Made(schemas.RESAMPLED_BARS, resampled.resampled_bars, [schemas.CLEANED_BARS]),
@@ -82,9 +88,9 @@ def _asset(partitions: UniversePartitions, made: Made) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _column_schema(dataset)},
         kinds={"polars", "parquet"},
         owners=OWNERS,
-        pool=VENUES_POOL if dataset.by_source else None,
+        pool=VENUES_POOL if made.is_fetched else None,
     )
-    if dataset.by_source:
+    if made.is_fetched:
 
         def from_source(
             context: dg.AssetExecutionContext, config: RawConfig, stores: dg.ResourceParam[Stores]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self, get_args
 
-from md_platform.catalog.chain import PERIOD_ASSETS, STAGES, TRADE_STAGES, assets_up_to
+from md_platform.catalog.chain import PERIOD_ASSETS, STAGES, STREAMED, TRADE_STAGES, assets_up_to
 from md_platform.catalog.ledger import USABLE, States, Status
 from md_platform.catalog.ranges import Range, blocks, neighbours, next_day
 from md_platform.domain.intervals import DAY, Interval, Timeframe
@@ -43,11 +43,15 @@ class Chain:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """What must be there for a day to be whole; the first of them counts its rows."""
+        """What must be there for a day to be whole; the first of them counts its rows.
+
+        Trades themselves are asked of their source once, even where all that follows was made of streamed ones.
+        """
         order = list(STAGES)
         reached = [name for name in order[: order.index(self.stage) + 1] if name in TRADE_STAGES]
-        wanted = (*STAGES[self.stage], *(TRADE_STAGES[reached[-1]] if self.trades else ()))
-        return tuple(name for name in wanted if name in self.assets)
+        of_trades = (*TRADE_STAGES[reached[-1]], *TRADE_STAGES["raw"]) if self.trades else ()
+        wanted = dict.fromkeys((*STAGES[self.stage], *of_trades))
+        return tuple(name for name in wanted if name in self.assets and name != STREAMED)
 
     @cached_property
     def following(self) -> tuple[str, ...]:

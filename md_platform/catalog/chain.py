@@ -12,11 +12,14 @@ STAGES: dict[str, tuple[str, ...]] = {
 """Assets that each stage adds to the one before, from the venue's own bars."""
 
 TRADE_STAGES: dict[str, tuple[str, ...]] = {
-    "raw": ("raw_trades",),
+    "raw": ("raw_trades", "live_trades"),
     "cleaned": ("cleaned_trades", "trade_bars"),
     "archive": ("archive_cleaned_trades",),
 }
-"""What trades add; they are many, so they are fetched on request only."""
+"""What trades add; they are many, so they are fetched on request only. What was streamed of them is at hand."""
+
+STREAMED = "live_trades"
+"""Made of what the live process stored: a day of which it stored nothing is whole without it."""
 
 PERIOD_ASSETS: dict[str, tuple[str, ...]] = {
     "1w": ("weekly_bars", "archive_weekly_bars"),

@@ -28,7 +28,7 @@ TimeframeName = Annotated[str | None, typer.Option(help="Only bars of this lengt
 Form = Literal["csv", "json", "parquet"]
 ColumnNames = Annotated[str | None, typer.Option(help="Only these, separated by commas.", metavar="NAMES")]
 _STATUSES = ("ok", "degraded", "closed", "missing", "failed", "pending")
-_SHOWN_REASONS = 3
+_SHOWN_REASONS = 4
 
 
 def datasets(as_json: Json = False) -> None:
@@ -38,7 +38,7 @@ def datasets(as_json: Json = False) -> None:
     from md_platform.cli.tables import cell, console, heading_table
     from md_platform.domain.schemas import DATASETS
 
-    totals = _ledger().totals()
+    totals = ledger().totals()
     if as_json:
         meanings = {name: dataset.meaning for name, dataset in DATASETS.items()}
         rows = [{**row, "meaning": meanings.get(row["dataset"])} for row in totals.to_dicts()]
@@ -71,13 +71,13 @@ def status(
 
     dataset_named(dataset.removeprefix("archive_"))
     dataset = _recorded(dataset)
-    ledger = _ledger()
-    found = _registered(ledger, instrument)
+    records = ledger()
+    found = registered(records, instrument)
     first = parse_time(start, name="start").date() if start else None
     last = parse_time(end, name="end").date() if end else None
     if first and last and last <= first:
         raise InvalidRange(f"end must be after start, was start {first} and end {last}")
-    partitions = ledger.partitions(dataset, [found.id], first, last)
+    partitions = records.partitions(dataset, [found.id], first, last)
     rows = [{**row, "evidence": json.loads(row["evidence"])} for row in partitions.iter_rows(named=True)]
     if as_json:
         typer.echo(json.dumps({"partitions": rows}, indent=1, default=_json_value))
@@ -106,10 +106,10 @@ def show(
     from md_platform.cli.exporting import json_lines
     from md_platform.cli.tables import cell, console, heading_table
 
-    reader, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
+    stored, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
     left, is_cut = limit, False
     table = None
-    for frame in reader.frames(selection, reader.chunks(selection)):
+    for frame in stored.frames(selection, stored.chunks(selection)):
         is_cut = bool(limit) and frame.height > left
         rows = (frame.head(left) if limit else frame).select(names)
         left -= rows.height
@@ -150,10 +150,10 @@ def export(
     from md_platform.cli.exporting import export_rows, open_output
 
     chosen = _form(form, output, as_json=as_json)
-    reader, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
-    chunks = reader.chunks(selection)
+    stored, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
+    chunks = stored.chunks(selection)
     with open_output(output) as stream:
-        frames = _with_progress((frame.select(names) for frame in reader.frames(selection, chunks)), len(chunks))
+        frames = _with_progress((frame.select(names) for frame in stored.frames(selection, chunks)), len(chunks))
         rows = export_rows(frames, chosen, stream)
     if not rows:
         _say(_nothing(selection))
@@ -166,7 +166,8 @@ def export(
         _say(f"{rows:,} rows, {written['bytes']:,} bytes in {output}")
 
 
-def _ledger() -> "Ledger":
+def ledger() -> "Ledger":
+    """The ledger of the platform that settings name."""
     from md_platform.catalog.ledger import Ledger
     from md_platform.embedded.platform import database_url
     from md_platform.settings import load_settings
@@ -174,34 +175,42 @@ def _ledger() -> "Ledger":
     return Ledger(database_url(load_settings()))
 
 
-def _registered(ledger: "Ledger", text: str) -> "Instrument":
+def reader() -> "Reader":
+    """What reads the lake and the archive that settings name."""
+    from md_platform.catalog.reading import Reader
+    from md_platform.settings import load_settings
+    from md_platform.storage.archive import Archive
+    from md_platform.storage.lake import Lake
+
+    settings = load_settings()
+    return Reader(Lake(Path(settings.lake)), Archive(settings.archive), ledger())
+
+
+def registered(records: "Ledger", text: str) -> "Instrument":
+    """The registered instrument that `text` names; UnknownInstrument."""
     from md_platform.domain.instruments import SymbolMap
 
-    return SymbolMap(instrument for instrument, _ in ledger.instruments()).resolve(text)
+    return SymbolMap(instrument for instrument, _ in records.instruments()).resolve(text)
 
 
 def _selected(
     dataset: str, instrument: str, start: str, end: str, timeframe: str | None, columns: str | None
 ) -> "tuple[Reader, Selection, list[str]]":
     """What reads, what is to be read, and the columns of it that are wanted."""
-    from md_platform.catalog.reading import Reader, Selection
+    from md_platform.catalog.reading import Selection
     from md_platform.domain.intervals import UTC, Timeframe, parse_interval
     from md_platform.domain.schemas import dataset_named
     from md_platform.errors import UserError
-    from md_platform.settings import load_settings
-    from md_platform.storage.archive import Archive
-    from md_platform.storage.lake import Lake
 
     wanted = dataset_named(dataset)
     interval = parse_interval(start, end, now=dt.datetime.now(UTC))
     length = Timeframe.parse(timeframe) if timeframe else None
-    settings, ledger = load_settings(), _ledger()
-    selection = Selection(wanted, _registered(ledger, instrument).id, interval, length)
+    selection = Selection(wanted, registered(ledger(), instrument).id, interval, length)
     known = selection.schema.names()
     names = [name.strip() for name in columns.split(",")] if columns else known
     if strange := [name for name in names if name not in known]:
         raise UserError(f"columns of {dataset} are {' '.join(known)}, was {' '.join(strange)!r}")
-    return Reader(Lake(Path(settings.lake)), Archive(settings.archive), ledger), selection, names
+    return reader(), selection, names
 
 
 def _form(form: Form | None, output: Path | None, *, as_json: bool) -> Form:
@@ -253,10 +262,18 @@ def _gaps(evidence: Mapping[str, Any]) -> str:
 def _reasons(evidence: Mapping[str, Any]) -> str:
     """Why a partition is what it is, in short; `--json` has it all."""
     found = [evidence[name] for name in ("error", "reason", "empty", "kept") if evidence.get(name)]
+    found += [f"lacks {what}" for what in evidence.get("lacks", [])]
+    found += [_agreement(source, told) for source, told in evidence.get("history", {}).items()]
     found += [f"{count} rows in quarantine: {rule}" for rule, count in evidence.get("quarantined", {}).items()]
     found += [f"{count} rows against {name}" for name, count in evidence.get("violations", {}).items()]
     more = f", and {len(found) - _SHOWN_REASONS} more" if len(found) > _SHOWN_REASONS else ""
     return "; ".join(found[:_SHOWN_REASONS]) + more or "-"
+
+
+def _agreement(source: str, told: Mapping[str, Any]) -> str:
+    """How history compares with what was streamed of the same day."""
+    here, there, differing = (told[name]["count"] for name in ("only_live", "only_history", "differing"))
+    return f"{source}: {told['shared']:,} trades shared, {there:,} only there, {here:,} only live, {differing:,} differ"
 
 
 def _json_value(value: dt.date) -> str:

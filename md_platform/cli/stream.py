@@ -25,21 +25,34 @@ def stream(
     record: Annotated[Path | None, typer.Option(help="Folder to record raw frames to.")] = None,
     replay: Annotated[Path | None, typer.Option(help="Play this capture, or folder of them, instead.")] = None,
     speed: Annotated[str, typer.Option(help="Of a replay: 1 as recorded, 10 ten times as fast, or max.")] = "1",
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n, such as 0/3: that part of MDP_INSTRUMENTS, or just --instruments."),
+    ] = None,
+    standby: Annotated[bool, typer.Option(help="Wait for a shard that nobody serves, and serve it.")] = False,  # noqa: FBT002
+    shards: Annotated[int, typer.Option(min=1, max=9_999, help="Of --standby: how many shards there are.")] = 1,
+    port: Annotated[
+        int | None, typer.Option(help="Of health; default MDP_STREAM_PORT plus the shard's number.")
+    ] = None,
     ca_file: Annotated[Path | None, typer.Option(help="PEM of an authority to trust besides the system's.")] = None,
 ) -> None:
     """Stream until Ctrl-C."""
     if context.invoked_subcommand is not None:
         return
     import asyncio
+    from dataclasses import replace as replaced
 
     from md_platform.embedded.home import Home
-    from md_platform.embedded.platform import external_redis_url
+    from md_platform.embedded.platform import external_database_url, external_redis_url
     from md_platform.settings import load_settings, load_universes, universe_of, venue_urls
     from md_platform.storage.lake import Lake
     from md_platform.telemetry import configure_logging
+    from streaming.assignment import Shard, assigned
     from streaming.run import StreamConfig, channels_named
     from streaming.run import replay as play
     from streaming.run import stream as run
+    from streaming.sink_url import sink_urls
+    from streaming.standby import stream_shard
 
     configure_logging()
     settings = load_settings()
@@ -49,17 +62,36 @@ def stream(
         instruments=[name.strip() for name in instruments.split(",")] if instruments else settings.instruments,
         spool=home.path / "stream" / "spool.db",
         redis_url=external_redis_url(settings),
+        sinks=sink_urls(settings.sinks.get_secret_value()) if settings.sinks else (),
         urls=venue_urls(),
         channels=channels_named(channels),
         cache=home.path / "cache",
-        port=settings.stream_port,
+        port=port or settings.stream_port,
         record=record,
         lake=Lake(Path(settings.lake)),
         calendar=lambda id_: universe_of(id_, universes).calendar,
         ca_file=ca_file,
+        database_url=external_database_url(settings),
     )
     if replay is not None:
         asyncio.run(play(config, replay, _speed(speed)))
+    elif standby or shard is not None:
+        if standby and (config.redis_url is None or shard is not None or instruments is not None):
+            raise InvalidSetting(
+                "--standby needs MDP_REDIS_URL, and takes --shards instead of --shard or --instruments"
+            )
+        of = [Shard.parse(shard)] if shard else [Shard(index, shards) for index in range(shards)]
+        configs = [
+            replaced(
+                config,
+                shard=each,
+                instruments=config.instruments if instruments else assigned(config.instruments, each),
+                spool=config.spool.parent / f"shard-{each.index}" / config.spool.name,
+                port=port or settings.stream_port + (shards if standby else each.index),
+            )
+            for each in of
+        ]
+        asyncio.run(stream_shard(configs, is_standby=standby))
     else:
         asyncio.run(run(config))
 
@@ -76,7 +108,7 @@ def _speed(text: str) -> float | None:
 
 @app.command("write")
 def write() -> None:
-    """Store what the spool holds in the database, until Ctrl-C."""
+    """Store what the spools of this machine hold in the database, until Ctrl-C."""
     import signal
 
     from md_platform.embedded.home import Home
@@ -97,9 +129,8 @@ def write() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    spool = Home.at(settings.home).path / "stream" / "spool.db"
     with LiveStore(database_url(settings), universe_of=lambda id_: universe_of(id_, universes).name) as store:
-        Writer(spool, store, settings.kept_for, lambda: stopping).run()
+        Writer(Home.at(settings.home).stream, store, settings.kept_for, lambda: stopping).run()
 
 
 @app.command("status")

@@ -123,6 +123,15 @@ RAW_BARS = Dataset(
 RAW_TRADES = Dataset(
     "raw_trades", "raw", "trades", TRADE_COLUMNS, _TRADE_KEY, "ts_event", "trades as a source gave them"
 )
+LIVE_TRADES = Dataset(
+    "live_trades",
+    "raw",
+    "live_trades",
+    TRADE_COLUMNS,
+    _TRADE_KEY,
+    "ts_event",
+    "trades as they were streamed, from the live store",
+)
 CLEANED_BARS = Dataset(
     "cleaned_bars",
     "cleaned",
@@ -198,6 +207,7 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         RAW_BARS,
         RAW_TRADES,
+        LIVE_TRADES,
         CLEANED_BARS,
         CLEANED_TRADES,
         TRADE_BARS,

@@ -27,6 +27,7 @@ class Batch(msgspec.Struct):
     v: int = VERSION
 
 
+_OPENING, _CLOSING = b'{"v":1,"data":[', b"]}"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
 
@@ -49,7 +50,12 @@ def channel_of(event: Published) -> str:
 
 def encode(events: Sequence[Published]) -> bytes:
     """The message of `events`, all of one channel."""
-    return b'{"v":1,"data":' + _encode(events) + b"}"
+    return _OPENING[:-1] + _encode(events) + _CLOSING[1:]
+
+
+def joined(messages: Sequence[bytes]) -> bytes:
+    """One message of several of the same channel, in order."""
+    return _OPENING + b",".join(message[len(_OPENING) : -len(_CLOSING)] for message in messages) + _CLOSING
 
 
 def decode(message: bytes) -> list[Published]:

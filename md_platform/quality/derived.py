@@ -76,7 +76,10 @@ def _moved(parts: Partitions, values: Values) -> Flags:
 def _log_ratio(numerator: Values, denominator: Values, judged: Flags) -> Values:
     result = np.full_like(numerator, np.nan)
     judged = judged & (numerator > 0) & (denominator > 0)
-    result[judged] = np.log(numerator[judged] / denominator[judged])
+    with np.errstate(
+        divide="ignore", over="ignore"
+    ):  # a ratio too small or large for a float is an outlier, no warning
+        result[judged] = np.log(numerator[judged] / denominator[judged])
     return result
 
 

@@ -88,6 +88,10 @@ class LiveReader:
         found = self._frame(_ROLLED, (instrument, timeframe.value, interval.start, interval.end))
         return _as(_named(found, instrument, timeframe), BAR_COLUMNS)
 
+    def traded(self, interval: Interval) -> list[str]:
+        """Instruments of which a trade was stored with its ts_event in `interval`, in order of registration."""
+        return self._frame(_TRADED, (interval.start, interval.end))["id"].to_list()
+
     def notices(self, interval: Interval, venue: str | None = None) -> pl.DataFrame:
         """What happened to the feeds of `venue` (None: of all) and was noticed in `interval`, as NOTICE_COLUMNS."""
         return _as(self._frame(_NOTICES, (interval.start, interval.end, venue or "")), NOTICE_COLUMNS)
@@ -129,6 +133,15 @@ SELECT ts_event, ts_received, CASE WHEN trade_key = '' THEN trade_id::text ELSE 
 FROM md.trades JOIN md.sources USING (source_id)
 WHERE instrument_id = (SELECT instrument_id FROM md.instruments WHERE id = $1) AND ts_event >= $2 AND ts_event < $3
 ORDER BY ts_event, ts_event_ns, trades.trade_id, trade_key
+"""
+
+_TRADED = """
+SELECT id FROM md.instruments
+WHERE EXISTS (
+    SELECT FROM md.trades
+    WHERE trades.instrument_id = instruments.instrument_id AND ts_event >= $1 AND ts_event < $2
+)
+ORDER BY instrument_id
 """
 
 _BARS = """

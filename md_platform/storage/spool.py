@@ -1,7 +1,8 @@
 """The write-ahead spool: messages in, on disk before anyone else sees them; read in order by the database writer.
 
 One SQLite file in WAL mode, synced at every append. Rows that are stored stay for a while, so that a process that
-starts again finds the last minutes here whatever the database does.
+starts again finds the last minutes here whatever the database does; and as long as a reader (a sink) has yet to take
+them, unless the disk fills up.
 """
 
 import bisect
@@ -9,7 +10,7 @@ import itertools
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,15 @@ CREATE TABLE IF NOT EXISTS messages (
     events INTEGER NOT NULL,
     payload BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS readers (
+    name TEXT PRIMARY KEY,
+    wanted TEXT NOT NULL,
+    position INTEGER NOT NULL
+);
 """
+
+EVERY_CHANNEL = "*"
+"""What a reader wants that wants everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +119,50 @@ class Spool:
             ):
                 yield Spooled(id_, at, Message(kind, channel, count, payload))
 
-    def forget(self, upto: int, before_ns: int) -> int:
-        """Delete messages that are stored (id at most `upto`) and older than `before_ns`; how many."""
+    def keep_for(self, readers: Mapping[str, str]) -> None:
+        """From now on wait for `readers`, names to the channel that each wants, and for no others."""
+        with _errors(self.path), self._transaction():
+            known = {name for (name,) in self._connection.execute("SELECT name FROM readers")}
+            self._connection.executemany("DELETE FROM readers WHERE name = ?", [(n,) for n in known - readers.keys()])
+            self._connection.executemany(
+                "INSERT INTO readers (name, wanted, position) VALUES (?, ?, 0)"
+                " ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted",
+                list(readers.items()),
+            )
+
+    def position(self, reader: str) -> int:
+        """Id of the last message that `reader` is remembered to have taken; 0 where it took none."""
         with _errors(self.path):
+            found = self._connection.execute("SELECT position FROM readers WHERE name = ?", (reader,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def remember(self, reader: str, position: int) -> None:
+        """`reader` has taken everything up to id `position`."""
+        with _errors(self.path):
+            self._connection.execute(
+                "UPDATE readers SET position = max(position, ?) WHERE name = ?", (position, reader)
+            )
+
+    def forget(self, upto: int, before_ns: int) -> int:
+        """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many."""
+        with _errors(self.path):
+            slowest = self._connection.execute("SELECT min(position) FROM readers WHERE wanted = '*'").fetchone()[0]
             return self._connection.execute(
-                "DELETE FROM messages WHERE id <= ? AND at_ns < ?", (upto, before_ns)
+                "DELETE FROM messages WHERE id <= ? AND at_ns < ? AND NOT EXISTS"
+                " (SELECT 1 FROM readers WHERE wanted = channel AND position < id)",
+                (upto if slowest is None else min(upto, slowest), before_ns),
             ).rowcount
+
+    def overrun(self, upto: int, before_ns: int) -> dict[str, int]:
+        """As `forget`, without waiting for readers; how many messages each of them lost by it."""
+        with _errors(self.path), self._transaction():
+            lost = self._connection.execute(
+                "SELECT name, count(*) FROM readers JOIN messages ON position < id AND wanted IN (channel, '*')"
+                " WHERE id <= ? AND at_ns < ? GROUP BY name",
+                (upto, before_ns),
+            ).fetchall()
+            self._connection.execute("DELETE FROM messages WHERE id <= ? AND at_ns < ?", (upto, before_ns))
+        return {name: int(count) for name, count in lost}
 
     def shed(self, after: int, events: int) -> tuple[Kind, int] | None:
         """Give up at least `events` of the oldest least dear events that are not stored; which, and how many were.

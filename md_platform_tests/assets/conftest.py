@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from md_platform.sources.fetch import RetryPolicy
 from md_platform.sources.history import HistorySources
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake, sha256_of
+from md_platform.storage.live_reading import LiveReader
 from md_platform.storage.migrate import migrate
 
 
@@ -107,6 +109,7 @@ def platform_at(
         Ledger(database_url),
         HistorySources(urls or {}, home / "downloads", retry=impatient),
         home / "reports",
+        partial(LiveReader, database_url),
     )
     return Platform(stores, universe, universe_assets(UniversePartitions(universe), chain), instance, home)
 

@@ -15,11 +15,13 @@ from md_platform.assets.operations import operations
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.catalog.ledger import PartitionRecord
 from md_platform.catalog.ranges import PERIODS_FOLLOW, Range
+from md_platform.domain.events import Trade
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.errors import UnknownInstrument
 from md_platform.settings import VenueUrls, load_settings
 from md_platform_tests.local_server import Answer, serving
 from md_platform_tests.rows import day_of_bars
+from md_platform_tests.streamed import stored
 
 BTC, ETH = "binance:BTC-USDT", "binance:ETH-USDT"
 AAA = "file:AAA-USD"
@@ -165,19 +167,33 @@ def test_no_period_follows_a_run_whose_launcher_sees_to_it_or_that_made_no_days(
         assert followed(platform, partitions, other) is None
 
 
-def test_every_day_after_midnight_yesterday_is_made_in_one_run(partitions, tmp_path):
+def test_every_day_after_midnight_yesterday_is_made_in_one_run(platform, partitions, tmp_path, database_url):
     schedule = schedules.daily_schedule(partitions)
     assert schedule.cron_schedule == "15 0 * * *"
     when = dt.datetime(2024, 3, 1, 0, 15, tzinfo=UTC)
 
+    def ticked(instance):
+        resources = {"stores": platform.stores}
+        return list(schedule(dg.build_schedule_context(instance, scheduled_execution_time=when, resources=resources)))
+
     def tick(instance):
-        (request,) = schedule(dg.build_schedule_context(instance, scheduled_execution_time=when))
+        (request,) = ticked(instance)
         return request
 
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert "MDP_INSTRUMENTS" in tick(instance).skip_message
         instance.add_dynamic_partitions("crypto_instruments", [BTC, ETH, AAA])
-        assert Range.of_run(tick(instance).tags) == Range((BTC, AAA), dt.date(2024, 2, 29), dt.date(2024, 2, 29))
+        yesterday = dt.date(2024, 2, 29)
+        assert Range.of_run(tick(instance).tags) == Range((BTC, AAA), yesterday, yesterday)
+        at_noon = int(dt.datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp()) * 10**9
+        stored(database_url, [Trade(ETH, at_noon, at_noon, 1, 10.0, 1.0)])
+        streamed, *others = ticked(instance)
+        assert Range.of_run(streamed.tags) == Range((ETH, ETH), yesterday, yesterday)
+        assert [Range.of_run(each.tags).instruments for each in others] == [(BTC, BTC), (AAA, AAA)]
+        made = [{key.path[-1] for key in each.asset_selection} for each in (streamed, others[0])]
+        assert made[0] - made[1] == {"live_trades", "cleaned_trades", "trade_bars", "archive_cleaned_trades"}
+        assert "raw_trades" not in made[0]
+        assert len({each.run_key for each in (streamed, *others)}) == 3
 
 
 def test_freshness_names_the_instruments_that_are_behind(platform, partitions):

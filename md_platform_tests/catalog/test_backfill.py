@@ -70,6 +70,14 @@ def test_a_stage_looks_no_further_than_itself():
     assert unmade(states, Chain("cleaned", trades=True), [D]) == [D]
 
 
+def test_trades_are_asked_of_their_source_even_where_all_was_made_of_streamed_ones():
+    chain = Chain("cleaned", trades=True)
+    states = {(name, D): State("ok", 9, name) for name in chain.assets if name != "raw_trades"}
+    assert unmade(states, chain, [D]) == [D]
+    states |= {("raw_trades", D): State("ok", 9), ("live_trades", D): State("missing")}
+    assert unmade(states, chain, [D]) == [], "a day that was not streamed is whole without"
+
+
 @pytest.mark.parametrize("dataset", ["raw_bars", "cleaned_bars", "resampled_bars", "indicators"])
 def test_what_was_made_from_other_inputs_is_made_again(dataset):
     assert unmade(changed(whole(D), (dataset, D), sha256="a run that was killed"), ARCHIVE, [D]) == [D]

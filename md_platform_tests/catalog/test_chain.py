@@ -34,17 +34,17 @@ def test_every_asset_is_a_dataset_or_the_archive_of_one():
     ("chain", "assets", "targets"),
     [
         (Chain("raw"), ["raw_bars"], ["raw_bars"]),
-        (Chain("raw", bars=False, trades=True), ["raw_trades"], ["raw_trades"]),
+        (Chain("raw", bars=False, trades=True), ["raw_trades", "live_trades"], ["raw_trades"]),
         (Chain("cleaned"), ["raw_bars", "cleaned_bars"], ["cleaned_bars"]),
         (
             Chain("resampled", trades=True),
-            ["raw_trades", "raw_bars", "cleaned_trades", "trade_bars", "cleaned_bars", "resampled_bars"],
-            ["resampled_bars", "cleaned_trades", "trade_bars"],
+            ["raw_trades", "live_trades", "raw_bars", "cleaned_trades", "trade_bars", "cleaned_bars", "resampled_bars"],
+            ["resampled_bars", "cleaned_trades", "trade_bars", "raw_trades"],
         ),
         (
             Chain("cleaned", bars=False, trades=True),
-            ["raw_trades", "cleaned_trades", "trade_bars", "cleaned_bars"],
-            ["cleaned_bars", "cleaned_trades", "trade_bars"],
+            ["raw_trades", "live_trades", "cleaned_trades", "trade_bars", "cleaned_bars"],
+            ["cleaned_bars", "cleaned_trades", "trade_bars", "raw_trades"],
         ),
     ],
 )

@@ -335,7 +335,7 @@ def test_imported_trades_take_their_own_chain(platform, tmp_path):
     path.write_text("when,price,amount,side,id\n" + "".join(f"{1_709_510_400 + n},2,1,buy,{n}\n" for n in range(9)))
     assert mdp("import", str(path), "--instrument", "file:BTC-USD", "--to", "cleaned", "--column", "time=when") == 0
     (run,) = platform.dagster.runs
-    assert run.assets == ["raw_trades", "cleaned_trades", "trade_bars", "cleaned_bars"]
+    assert run.assets == ["raw_trades", "live_trades", "cleaned_trades", "trade_bars", "cleaned_bars"]
     assert run.config == {
         "ops": {"crypto__raw_trades": {"config": {"files": [str(path)], "columns": {"time": "when"}}}}
     }

@@ -39,7 +39,11 @@ def test_no_two_datasets_share_files():
 
 
 def test_only_raw_data_stand_side_by_side_by_source():
-    assert {name for name, dataset in DATASETS.items() if dataset.by_source} == {"raw_bars", "raw_trades"}
+    assert {name for name, dataset in DATASETS.items() if dataset.by_source} == {
+        "raw_bars",
+        "raw_trades",
+        "live_trades",
+    }
 
 
 def test_the_columns_of_a_bar_are_those_that_the_design_promises():

@@ -162,6 +162,15 @@ def test_notices_and_rejects_are_kept_whole(live, live_url):
     ]  # fmt: skip
 
 
+def test_instruments_that_traded_in_an_interval_are_told(live, live_url):
+    live.write([trade(0), trade(1, instrument=ETH, ts_event=T0 + DAY)], SPOOL, 1)
+    with LiveReader(live_url) as reader:
+        first = Interval.day(dt.date(2026, 7, 20))
+        assert reader.traded(ALWAYS) == [BTC, ETH]
+        assert reader.traded(first) == [BTC]
+        assert reader.traded(Interval(first.start, first.start + dt.timedelta(microseconds=123_456))) == []
+
+
 def test_what_comes_twice_is_stored_once_and_counted(live):
     live.write([trade(n) for n in range(10)], SPOOL, 1)
     again = live.write([trade(n) for n in range(5, 15)] + [quote(1)], SPOOL, 2)

@@ -1,0 +1,38 @@
+"""The database writer stores every spool that it finds, of shards that are no more, too."""
+
+import time
+from pathlib import Path
+
+import psycopg
+
+from md_platform.domain.events import Trade
+from md_platform.domain.wire import channel_of, encode
+from md_platform.settings import KeptFor
+from md_platform.storage.live_store import LiveStore
+from md_platform.storage.migrate import migrate
+from md_platform.storage.spool import Message, Spool
+from streaming.writer import Writer
+
+
+def test_every_spool_is_stored_also_one_that_comes_later(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    now = time.time_ns()
+
+    def spooled(folder: Path, *ids: int) -> None:
+        trades = [Trade("sandbox:BTC-USDT", now + id_, now, id_, 1.0, 1.0) for id_ in ids]
+        Spool(folder / "spool.db").append([Message("trades", channel_of(trades[0]), len(trades), encode(trades))])
+
+    spooled(tmp_path, 1, 2)
+    spooled(tmp_path / "shard-7", 3)
+    began = time.monotonic()
+
+    def stopping() -> bool:
+        if time.monotonic() - began > 1 and not (tmp_path / "shard-0").exists():
+            spooled(tmp_path / "shard-0", 3, 4)
+        return time.monotonic() - began > 4
+
+    with LiveStore(database_url) as store:
+        Writer(tmp_path, store, KeptFor(), stopping).run()
+    with psycopg.connect(database_url) as connection:
+        assert [id_ for (id_,) in connection.execute("SELECT trade_id FROM md.trades ORDER BY 1")] == [1, 2, 3, 4]
+    assert (tmp_path / "writer.beat").exists()
