@@ -61,6 +61,11 @@ def running(environment: Mapping[str, str], *arguments: str) -> Iterator[psutil.
             yield psutil.Process(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 def cpu_s(process: psutil.Process) -> float:
