@@ -1,7 +1,7 @@
-"""Published events in; on disk, then on Redis out, a batch every few milliseconds.
+"""Published events in; on disk, then to the sinks out, a batch every few milliseconds.
 
-Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped (counted, and said once
-a second on `md:events`), trades, bars and notices never: the feeds are paused instead.
+Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped and counted. Trades, bars
+and notices never are: they wait in memory until the disk takes them, and /readyz says that it does not.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether feeds must wait: the disk takes nothing, and what is dear fills the memory allowed."""
+        """Whether the disk takes nothing, and what is dear fills more memory than was meant for it."""
         return len(self._waiting) >= WAITING_AT_MOST
 
     def put(self, events: Sequence[Published]) -> None:
