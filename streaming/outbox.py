@@ -1,7 +1,7 @@
 """Published events in; on disk, then to the sinks out, a batch every few milliseconds.
 
-Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped and counted. Trades, bars
-and notices never are: they wait in memory until the disk takes them, and /readyz says that it does not.
+Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped and counted. Trades,
+bars and notices never are: they wait in memory until the disk takes them, and /readyz says that it does not.
 """
 
 import asyncio
