@@ -36,8 +36,7 @@ from md_platform.venues.feeds import Feed
 from streaming.connection import Link
 from streaming.indicators import InstrumentIndicators
 from streaming.recording import Recorder
-from streaming.trades import Hole as IdHole
-from streaming.trades import TradeIds, TradeTape
+from streaming.trades import MissingIds, TradeIds, TradeTape
 
 _DAY_NS = 86_400 * 1_000_000_000
 _LATE_NS = 1_000_000_000
@@ -393,7 +392,7 @@ class Pipeline:
         if out:
             self._put(out)
 
-    def _missing(self, tracked: Tracked, ids: IdHole, out: list[Published]) -> None:
+    def _missing(self, tracked: Tracked, ids: MissingIds, out: list[Published]) -> None:
         venue = tracked.instrument.venue
         notice = FeedNotice(
             "gap",

@@ -21,7 +21,7 @@ _SIZE_FLOOR = 0.1
 
 
 @dataclass(slots=True)
-class Hole:
+class MissingIds:
     """Trades `first` to `last` of consecutive ids never came; they happened in `[start_ns, end_ns]`."""
 
     first: int
@@ -43,7 +43,7 @@ class TradeIds:
         self._missing: set[int] = set()
         self.last: int | None = None
         self.last_ns = 0
-        self.holes: list[Hole] = []
+        self.holes: list[MissingIds] = []
 
     def is_new(self, trade: Trade) -> bool:
         """Whether the trade comes for the first time; it counts as seen from now on."""
@@ -56,7 +56,7 @@ class TradeIds:
             if trade_id > last:
                 if trade_id - last <= _MISSING_AT_MOST:
                     self._missing.update(range(last + 1, trade_id))
-                self.holes.append(Hole(last + 1, trade_id - 1, self.last_ns, trade.ts_event, trade.ts_received))
+                self.holes.append(MissingIds(last + 1, trade_id - 1, self.last_ns, trade.ts_event, trade.ts_received))
                 self.last, self.last_ns = trade_id, trade.ts_event
                 return True
             if trade_id in self._missing:
@@ -71,13 +71,13 @@ class TradeIds:
         self.last_ns = max(self.last_ns, trade.ts_event)
         return True
 
-    def open_holes(self, before_ns: int) -> list[Hole]:
+    def open_holes(self, before_ns: int) -> list[MissingIds]:
         """Holes noticed before `before_ns` that nothing has filled since; each is returned once."""
         due = [hole for hole in self.holes if hole.noticed_ns < before_ns]
         self.holes = [hole for hole in self.holes if hole.noticed_ns >= before_ns]
         return [hole for hole in due if self.is_open(hole)]
 
-    def is_open(self, hole: Hole) -> bool:
+    def is_open(self, hole: MissingIds) -> bool:
         """Whether any trade of `hole` is still missing; a hole too wide to be remembered one by one stays open."""
         if hole.last - hole.first >= _MISSING_AT_MOST:
             return True

@@ -47,8 +47,3 @@ def _periods(batch: Batch, timeframe: Timeframe) -> Iterator[Part]:
         frame = roll_up_days(daily, timeframe, today)
         members = f"{daily.height} of {len(days)} days"
         yield Part(date, frame, source=frame["source"][0] if frame.height else None, evidence={"members": members})
-
-
-def period_start(timeframe: Timeframe, date: dt.date) -> dt.date:
-    """First day of the week or month that holds `date`."""
-    return timeframe.open_time(Interval.day(date).start).date()

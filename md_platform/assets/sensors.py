@@ -1,6 +1,5 @@
 """What runs on events: instruments to register, files to import, weeks and months to follow, failures to tell."""
 
-import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,11 @@ import httpx
 from md_platform.assets.checks import selection
 from md_platform.assets.partitions import UniversePartitions
 from md_platform.assets.stores import Stores
+from md_platform.catalog.backfill import period_start
 from md_platform.catalog.chain import PERIOD_ASSETS, assets_up_to
 from md_platform.catalog.ranges import PERIODS_FOLLOW, Range, blocks
 from md_platform.domain.instruments import Instrument, SymbolMap
-from md_platform.domain.intervals import Interval, Timeframe
+from md_platform.domain.intervals import Timeframe
 from md_platform.errors import MdpError
 from md_platform.settings import Universe, universe_of
 from md_platform.sources.files import understand
@@ -130,11 +130,6 @@ def periods_sensor(partitions: UniversePartitions) -> dg.SensorDefinition:
         return requests
 
     return follow
-
-
-def period_start(timeframe: Timeframe, date: dt.date) -> dt.date:
-    """First day of the week or month that holds `date`."""
-    return timeframe.open_time(Interval.day(date).start).date()
 
 
 def failure_sensor(webhook_url: str | None) -> dg.SensorDefinition:

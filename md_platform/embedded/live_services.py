@@ -4,10 +4,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-import httpx
-
 from md_platform.embedded.home import Home
-from md_platform.embedded.ports import LOOPBACK
+from md_platform.embedded.ports import LOOPBACK, is_healthy
 from md_platform.embedded.processes import Service
 
 _FRESH_S = 30
@@ -19,7 +17,7 @@ def stream(environment: Mapping[str, str], instruments: Sequence[str], port: int
     return Service(
         name="stream",
         argv=(sys.executable, "-m", "streaming", "--instruments", ",".join(instruments)),
-        probe=lambda: _is_healthy(address),
+        probe=lambda: is_healthy(address),
         address=address,
         environment=environment,
     )
@@ -40,10 +38,3 @@ def writes(home: Home) -> bool:
     """Whether a writer was at work a moment ago."""
     beat = home.stream / "writer.beat"
     return beat.exists() and time.time() - beat.stat().st_mtime < _FRESH_S
-
-
-def _is_healthy(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/healthz", timeout=5).is_success
-    except httpx.HTTPError:
-        return False

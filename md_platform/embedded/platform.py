@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-import httpx
 import structlog
 
 from md_platform.domain.instruments import Instrument
 from md_platform.embedded import dagster_services, live_services, postgres, valkey
 from md_platform.embedded.home import Home
-from md_platform.embedded.ports import LOOPBACK, require_free
+from md_platform.embedded.ports import LOOPBACK, is_healthy, require_free
 from md_platform.embedded.processes import Service
 from md_platform.embedded.supervisor import StopRequested, Supervisor
 from md_platform.errors import MdpError, ServiceError, UnsupportedPython
@@ -213,17 +212,10 @@ def _sandbox(settings: Settings, environment: dict[str, str]) -> Service:
     return Service(
         name="sandbox",
         argv=(sys.executable, "-m", "md_platform.cli", "sandbox"),
-        probe=lambda: _is_healthy(address),
+        probe=lambda: is_healthy(address),
         address=address,
         environment=environment,
     )
-
-
-def _is_healthy(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/healthz", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _reported(call: Callable[[Running], None], running: Running, progress: Callable[[str], None]) -> None:

@@ -1,8 +1,9 @@
-"""TCP ports on loopback: which are free, and who holds one that is not."""
+"""TCP ports on loopback: which are free, who holds one that is not, and whether what listens is well."""
 
 import random
 import socket
 
+import httpx
 import psutil
 
 from md_platform.errors import PortTaken
@@ -59,3 +60,11 @@ def require_free(port: int, purpose: str, variable: str) -> None:
     if not is_free(port):
         who = holder(port) or "another process"
         raise PortTaken(f"port {port} for {purpose} is taken by {who}: end it, or set {variable} to a free port")
+
+
+def is_healthy(address: str) -> bool:
+    """Whether the server at `address` answers /healthz with success."""
+    try:
+        return httpx.get(f"{address}/healthz", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
