@@ -33,8 +33,8 @@ from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
-from streaming.connection import Link
 from streaming.indicators import InstrumentIndicators
+from streaming.link import Link
 from streaming.recording import Recorder
 from streaming.trades import MissingIds, TradeIds, TradeTape
 

@@ -17,6 +17,7 @@ from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
 from streaming.limits import Pacer
 from streaming.pipeline import Hole, Pipeline, Tail
+from streaming.socket_link import sockets
 
 BTC = Instrument("binance", "BTC", "USDT", "BTCUSDT")
 START_MS = 1_700_000_000_000
@@ -80,7 +81,14 @@ class Listener:
         subscriptions = [Subscription(channel, BTC) for channel in self.channels]  # type: ignore[arg-type]
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         self.connection = Connection(
-            "binance", feed, "binance-0", subscriptions, self.urls, self.pipeline, pacer, lambda _v, _f, url, _s: url
+            "binance",
+            feed,
+            "binance-0",
+            subscriptions,
+            self.urls,
+            self.pipeline,
+            pacer,
+            sockets(lambda _venue, _feed, url, _subscriptions: url),
         )
         task = asyncio.create_task(self.connection.run())
         try:
