@@ -11,7 +11,7 @@ from md_platform.domain.instruments import Instrument
 from md_platform.domain.live_bars import DAY_NS, LATENESS_NS
 from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.wire import Published
-from streaming.connection import Link
+from streaming.link import Link
 from streaming.tracked import LATE_NS, Tracked
 from streaming.trades import MissingIds
 

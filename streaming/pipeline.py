@@ -30,9 +30,9 @@ from md_platform.domain.instruments import Instrument
 from md_platform.domain.rules import TRADE_RULES, broken_rule_of
 from md_platform.domain.wire import Published
 from md_platform.venues.feeds import Feed
-from streaming.connection import Link
 from streaming.holes import HoleBook
 from streaming.indicators import InstrumentIndicators
+from streaming.link import Link
 from streaming.recording import Recorder
 from streaming.tracked import LATE_NS, Tail, Tracked, continued
 

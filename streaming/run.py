@@ -39,6 +39,7 @@ from streaming.replay import Replay
 from streaming.sink_url import SinkUrl
 from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
+from streaming.socket_link import sockets
 from streaming.subscriptions import Ask, by_venue, subscriptions
 from streaming.tracked import Tail
 
@@ -263,7 +264,8 @@ def connections_of(
     pacer = Pacer(feed.connect_limit, feed.message_limit)
     override = config.urls.get(venue, VenueUrls()).ws
     tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
+    links = sockets(ask.address, tls)
     name = f"{feed.name}-s{config.shard.index}" if config.shard else feed.name
     for number, carried in enumerate(shards(feed, subscribed)):
         urls = (override,) if override else feed.urls
-        yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, ask.address, tls)
+        yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, links)

@@ -7,8 +7,8 @@ from websockets.asyncio.server import ServerConnection
 
 from md_platform.domain.events import SequenceGap, Trade
 from md_platform_tests.streaming.venue import BTC, START_MS, Listener, speaking, trade
-from streaming.connection import Link
 from streaming.holes import Hole
+from streaming.link import Link
 
 
 async def _one_trade(socket: ServerConnection, number: int) -> None:

@@ -18,6 +18,7 @@ from streaming.connection import Connection
 from streaming.holes import Hole
 from streaming.limits import Pacer
 from streaming.pipeline import Pipeline
+from streaming.socket_link import sockets
 from streaming.tracked import Tail
 
 BTC = Instrument("binance", "BTC", "USDT", "BTCUSDT")
@@ -83,7 +84,14 @@ class Listener:
         subscriptions = [Subscription(channel, BTC) for channel in self.channels]  # type: ignore[arg-type]
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         self.connection = Connection(
-            "binance", feed, "binance-0", subscriptions, self.urls, self.pipeline, pacer, lambda _v, _f, url, _s: url
+            "binance",
+            feed,
+            "binance-0",
+            subscriptions,
+            self.urls,
+            self.pipeline,
+            pacer,
+            sockets(lambda _venue, _feed, url, _subscriptions: url),
         )
         task = asyncio.create_task(self.connection.run())
         try:
