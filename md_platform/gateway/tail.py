@@ -1,0 +1,77 @@
+"""The replayable tail in Redis in (`md:log:*`), messages after a number or the whole of it out.
+
+A channel's numbers go up by one. They begin with the time in µs at which Redis first had the channel: where Redis was
+emptied they jump up, and never come again with another meaning.
+"""
+
+from typing import Any, NamedTuple
+
+import redis.asyncio as redis
+
+from md_platform.domain.events import Bar, FeedNotice, IndicatorValues, Quarantined
+from md_platform.domain.wire import Published, decode, opened
+
+NUMBERS = "md:seq"
+"""Hash of the last number of each channel."""
+
+AT_MOST = 11_000
+"""Messages that are read at once: the tail has about 10,000."""
+
+KEPT = ("trades", "quotes", "bars", "indicators", "events")
+"""Kinds of channels that have a tail. A book is whole in each message: what was missed of it is not missing."""
+
+
+class Entry(NamedTuple):
+    """A message: its number in its channel, and its events as they are encoded."""
+
+    number: int
+    data: bytes
+
+    def events(self) -> list[Published]:
+        """The same, decoded."""
+        return decode(b'{"v":1,"data":%b}' % self.data)
+
+
+class Tail:
+    """Reads tails by `client`; RedisError where Redis is away. Channels are named without `md:`."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    async def last(self, channel: str) -> int:
+        """Number of the last message; 0 before the first."""
+        found: Any = await self._client.hget(NUMBERS, f"md:{channel}")  # type: ignore[misc]  # redis-py's union
+        return int(found or 0)
+
+    async def after(self, channel: str, number: int) -> list[Entry]:
+        """What the tail has after message `number`, in order."""
+        missed = await self.last(channel) - number
+        if missed <= 0:
+            return []
+        entries = await self._newest(channel, min(missed, AT_MOST))
+        return [entry for entry in entries if entry.number > number]
+
+    async def whole(self, channel: str) -> list[Entry]:
+        """All that it has, in order."""
+        return await self._newest(channel, AT_MOST)
+
+    async def latest(self, channel: str) -> Entry | None:
+        """The last message of a channel without a tail, as books are."""
+        kind, _, rest = channel.partition(":")
+        found = await self._client.get(f"md:latest-{kind}:{rest}")
+        return Entry(*opened(found)) if found else None
+
+    async def _newest(self, channel: str, count: int) -> list[Entry]:
+        found: Any = await self._client.xrevrange(f"md:log:{channel}", count=count)
+        return [Entry(int(fields[b"n"]), opened(fields[b"m"])[1]) for _, fields in reversed(found)]
+
+
+def received_ns(event: Published) -> int:
+    """When `event` was received or made: a channel's events come in this order."""
+    if isinstance(event, Bar | IndicatorValues):
+        return event.known_at
+    if isinstance(event, FeedNotice):
+        return event.at
+    if isinstance(event, Quarantined):
+        return event.ts_received
+    return event.ts_received
