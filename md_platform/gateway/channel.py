@@ -1,6 +1,7 @@
 """The numbered messages of one channel in, in any order and with holes; each once and in order to its receivers out."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -27,11 +28,23 @@ class Receiver(Protocol):
         """Data that will not come."""
 
 
+_KEPT_AT_MOST = 100_000
+
+
 class Joining:
-    """Somebody who will get a channel when its past has been read: until then what comes is kept here."""
+    """Somebody who will get a channel when its past has been read: until then what comes is kept here, up to a limit.
+
+    Beyond it the oldest are forgotten, and the numbers that are sent show it.
+    """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: deque[Entry] = deque(maxlen=_KEPT_AT_MOST)
+
+    def taken(self) -> list[Entry]:
+        """What has come since the last time."""
+        found = list(self.entries)
+        self.entries.clear()
+        return found
 
 
 class Channel:

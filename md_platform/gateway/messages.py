@@ -194,7 +194,7 @@ class Degraded(Answer, tag="degraded"):
 
 
 class Restored(Answer, tag="restored"):
-    """Live data come again; what was missed has come, or a `gap` said what has not."""
+    """Live data come again; what was missed comes first, or a `gap` says what does not."""
 
 
 class Replaying(Answer, tag="replaying"):

@@ -51,9 +51,16 @@ class Tail:
         entries = await self._newest(channel, min(missed, AT_MOST))
         return [entry for entry in entries if entry.number > number]
 
-    async def whole(self, channel: str) -> list[Entry]:
-        """All that it has, in order."""
-        return await self._newest(channel, AT_MOST)
+    async def newest(self, channel: str, count: int = AT_MOST) -> list[Entry]:
+        """The last `count` messages that it has, in order."""
+        return await self._newest(channel, count)
+
+    async def since(self, channel: str, at_ms: int) -> tuple[list[Entry], bool]:
+        """What was published since then, in order; and whether the tail begins before."""
+        name = f"md:log:{channel}"
+        found: Any = await self._client.xrange(name, max(at_ms, 0))
+        first: Any = await self._client.xrange(name, count=1)
+        return _entries(found), bool(first) and int(first[0][0].split(b"-")[0]) < at_ms
 
     async def latest(self, channel: str) -> Entry | None:
         """The last message of a channel without a tail, as books are."""
@@ -63,7 +70,18 @@ class Tail:
 
     async def _newest(self, channel: str, count: int) -> list[Entry]:
         found: Any = await self._client.xrevrange(f"md:log:{channel}", count=count)
-        return [Entry(int(fields[b"n"]), opened(fields[b"m"])[1]) for _, fields in reversed(found)]
+        return _entries(found[::-1])
+
+    async def instruments(self, kind: str, venue: str) -> list[str]:
+        """Instruments of `venue` of which `kind` was ever published."""
+        names: Any = await self._client.hkeys(NUMBERS)  # type: ignore[misc]  # redis-py's union
+        prefix = f"md:{kind}:{venue}:"
+        found = {name.decode().split(":", 4)[3] for name in names if name.startswith(prefix.encode())}
+        return sorted(f"{venue}:{symbol}" for symbol in found)
+
+
+def _entries(found: Any) -> list[Entry]:  # noqa: ANN401 - redis-py types what it returns as anything
+    return [Entry(int(fields[b"n"]), opened(fields[b"m"])[1]) for _, fields in found]
 
 
 def received_ns(event: Published) -> int:
