@@ -162,7 +162,7 @@ class LiveProcess:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.guard if lease else None)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
