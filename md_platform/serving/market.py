@@ -9,6 +9,7 @@ import redis
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
 from md_platform.serving.bars import Bars
+from md_platform.serving.live import Live
 from md_platform.serving.pool import Pool
 from md_platform.serving.seam import Seam
 from md_platform.serving.tail import Tail
@@ -32,7 +33,7 @@ class Market:
     trades: Trades
     ledger: Ledger
     history: Reader
-    live: Pool[LiveReader]
+    stored: Pool[LiveReader]
     redis: "redis.Redis | None"
     close: Callable[[], None]
 
@@ -42,25 +43,25 @@ def open_market(
 ) -> Market:
     """Readers of the stores at these addresses. Nothing is connected before it is first read."""
     url = bounded(database_url, STATEMENT_S)
-    live = Pool(lambda: LiveReader(url), connections)
+    stored = Pool(lambda: LiveReader(url), connections)
     rows: Pool[Connection] = Pool(lambda: connected(url, autocommit=True), connections)
     ledger = Ledger(url, rows.borrowed)
     history = Reader(Lake(lake), Archive(archive), ledger)
     client = None if redis_url is None else redis_client(redis_url)
-    seam, tail = Seam(ledger), None if client is None else Tail(client)
+    seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
 
     def close() -> None:
-        live.close()
+        stored.close()
         rows.close()
         if client is not None:
             client.close()
 
     return Market(
-        bars=Bars(history, seam, live, tail),
-        trades=Trades(history, seam, live, tail),
+        bars=Bars(history, seam, live),
+        trades=Trades(history, seam, live),
         ledger=ledger,
         history=history,
-        live=live,
+        stored=stored,
         redis=client,
         close=close,
     )

@@ -10,7 +10,7 @@ import redis
 from md_platform.domain.bars import vwap
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.intervals import Timeframe
-from md_platform.domain.schemas import BAR_COLUMNS, CLEANED_BARS, INSTANT
+from md_platform.domain.schemas import BAR_COLUMNS, CLEANED_BARS, CLEANED_TRADES, INSTANT
 from md_platform.domain.wire import Published, decode
 
 _CLOCKS_AGREE = dt.timedelta(minutes=1)
@@ -56,3 +56,19 @@ def bar_frame(bars: list[Bar]) -> pl.DataFrame:
         .select(column.name for column in BAR_COLUMNS)
         .sort("open_time")
     )
+
+
+def trade_frame(trades: list[Trade], source: str) -> pl.DataFrame:
+    """Trades as TRADE_COLUMNS."""
+    columns = {
+        "instrument": [trade.instrument for trade in trades],
+        "ts_event": pl.Series([trade.ts_event for trade in trades], dtype=pl.Int64).cast(_NS).cast(INSTANT),
+        "ts_received": pl.Series([trade.ts_received for trade in trades], dtype=pl.Int64).cast(_NS).cast(INSTANT),
+        "trade_id": [str(trade.trade_id) for trade in trades],
+        "price": [trade.price for trade in trades],
+        "size": [trade.size for trade in trades],
+        "taker_side": [trade.taker_side for trade in trades],
+        "trade_count": [trade.trade_count for trade in trades],
+        "source": [source] * len(trades),
+    }
+    return pl.DataFrame(columns, schema=CLEANED_TRADES.schema)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import polars as pl
-import pytest
 import redis
 
 from md_platform.catalog.ledger import Ledger, PartitionRecord
@@ -155,7 +154,9 @@ def test_random_ranges_across_the_seam_equal_the_truth_while_streaming_writes(mo
             least, most = (expected(timeframe, n).filter(inside) for n in (before, after))
             assert rows["open_time"].is_unique().all()
             assert rows["open_time"].is_sorted()
-            assert set(least["open_time"]) <= set(rows["open_time"]) <= set(most["open_time"]) | {FIRST + after * MINUTE}
+            assert (
+                set(least["open_time"]) <= set(rows["open_time"]) <= set(most["open_time"]) | {FIRST + after * MINUTE}
+            )
             over = pl.col("close_time") <= FIRST + before * MINUTE
             whole = rows.filter(over)
             assert whole.select("open_time", *VALUES).equals(least.filter(over).select("open_time", *VALUES)), case
@@ -166,4 +167,3 @@ def test_random_ranges_across_the_seam_equal_the_truth_while_streaming_writes(mo
         market.close()
     assert sum(compared.values()) > 100_000
     assert min(compared[t.value] for t in TIMEFRAMES if t is not Timeframe.W1) > 10
-    print(dict(compared), live.published, live.stored)
