@@ -24,6 +24,7 @@ _FIELDS = {
 }
 """Where each field stands in the array of an event, by the event's tag."""
 
+EVERYTHING = Filters()
 _encode_json = msgspec.json.encode
 _encode_msgpack = msgspec.msgpack.encode
 _decode_json = msgspec.json.Decoder().decode
@@ -44,7 +45,7 @@ class View:
 
     msgpack: bool = False
     deflate: bool = False
-    filters: Filters = Filters()
+    filters: Filters = EVERYTHING
 
     def answer(self, told: Told) -> Frame:
         """The frame of an answer."""
@@ -55,7 +56,7 @@ class View:
 
         `kind` is `data`, `history` or `notice`; `more` stands beside it.
         """
-        if self.filters == Filters() and not self.msgpack:
+        if self.filters == EVERYTHING and not self.msgpack:
             beside = b"".join(b',"%b":%b' % (name.encode(), _encode_json(value)) for name, value in more.items())
             head = b'{"type":"%b","channel":"%b","seq":%d' % (kind.encode(), channel.encode(), number)
             return self._frame(b'%b%b,"data":%b}' % (head, beside, data))
@@ -88,7 +89,9 @@ def inflated(payload: bytes, at_most: int) -> bytes:
 
 def filtered(events: Sequence[list[Any]], filters: Filters) -> list[Any]:
     """Those of `events` that pass, with the fields that are wanted. What has no volume or quality passes."""
-    kept = [event for event in events if _passes(event, filters)] if filters.min_volume or filters.min_quality else events
+    kept = (
+        [event for event in events if _passes(event, filters)] if filters.min_volume or filters.min_quality else events
+    )
     if not filters.fields:
         return list(kept)
     return [{name: event[at] for name, at in _chosen(event, filters.fields)} for event in kept]

@@ -42,9 +42,10 @@ class GatewayHealth(Collector):
         self._ended[session.closed_for] += 1
 
     def _ready(self) -> tuple[int, bytes, str]:
-        problems = [] if self._hub.is_up else [f"redis: {self._hub.problem}"]
-        body = json.dumps({"ready": not problems, "problems": problems}).encode()
-        return (503 if problems else 200), body, _JSON
+        is_up = self._hub.is_up
+        problem = {} if is_up else {"problem": self._hub.problem}
+        body = json.dumps({"ready": is_up, "dependencies": {"redis": {"ok": is_up, **problem}}}).encode()
+        return (200 if is_up else 503), body, _JSON
 
     def collect(self) -> Iterable[Metric]:
         """Metrics as they stand."""
@@ -63,7 +64,9 @@ class GatewayHealth(Collector):
         for reason, count in self._ended.items():
             ended.add_metric([reason], count)
         yield ended
-        lags = GaugeMetricFamily("md_gateway_lag_ms", "From our receipt of a trade to its being sent", labels=["percentile"])
+        lags = GaugeMetricFamily(
+            "md_gateway_lag_ms", "From our receipt of a trade to its being sent", labels=["percentile"]
+        )
         ordered = sorted(self._hub.lags_ms)
         for percent in (50, 99) if ordered else ():
             lags.add_metric([f"p{percent}"], ordered[len(ordered) * percent // 100])

@@ -43,7 +43,7 @@ class Hub:
         self.channels: dict[str, Channel] = {}
         self.received: Counter[str] = Counter()
         self.lags_ms: deque[float] = deque(maxlen=1_000)
-        self.is_up = False
+        self.is_up = self._is_told_away = False
         self.problem = "Redis was not reached yet"
         self.join(EVENTS.removeprefix(_PREFIX))
 
@@ -185,13 +185,15 @@ class Hub:
         if self.is_up:
             log.warning("redis is away", reason=reason)
             self._told(reason)
+            self._is_told_away = True
         self.is_up, self.problem = False, reason
 
     def _back(self) -> None:
         if not self.is_up:
             log.info("redis is there")
             self.is_up = True
-            self._told(None)
+            if self._is_told_away:
+                self._told(None)
 
 
 def affects(notice: FeedNotice, channel: str) -> bool:

@@ -20,7 +20,6 @@ TOO_FAR_BYTES = 1 << 20
 
 _CAUGHT_UP_BYTES = 32 << 10
 _LAST_WORDS_S = 3.0
-_CLOSE = {1000: picows.WSCloseCode.OK, 1001: picows.WSCloseCode.GOING_AWAY, 1008: picows.WSCloseCode.POLICY_VIOLATION}
 
 
 class Outlet(picows.WSListener):
@@ -96,16 +95,15 @@ class Outlet(picows.WSListener):
             self._caught_up.clear()
             await self._caught_up.wait()
 
-    def end(self, code: str, reason: str, close_code: int = 1008) -> None:
+    def end(self, code: str, reason: str, close: picows.WSCloseCode = picows.WSCloseCode.POLICY_VIOLATION) -> None:
         """Say why, and close."""
         if self.closed_for or self._transport is None:
             return
-        if close_code != 1000:
-            frame = self.view.answer(Failure(code=code, message=reason))
-            self._transport.send(frame.kind, frame.payload, frame.fin, frame.deflated)
+        frame = self.view.answer(Failure(code=code, message=reason))
+        self._transport.send(frame.kind, frame.payload, frame.fin, frame.deflated)
         self.closed_for = code
         self._newest.clear()
-        self._transport.send_close(_CLOSE[close_code], code)
+        self._transport.send_close(close, code)
         self._transport.disconnect()  # when all is sent
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._transport.disconnect, False)
         if self._caught_up is not None:

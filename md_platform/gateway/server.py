@@ -4,6 +4,7 @@ Several processes may share a port: the kernel gives each new connection to one 
 """
 
 import asyncio
+import contextlib
 import signal
 import ssl
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from md_platform.access.principal import ANONYMOUS, Principal
 from md_platform.gateway.frames import View
 from md_platform.gateway.health import GatewayHealth
 from md_platform.gateway.hub import Hub
-from md_platform.gateway.messages import Degraded, Restored, SlowPolicy
+from md_platform.gateway.messages import Degraded, Restored
 from md_platform.gateway.past import Past
 from md_platform.gateway.session import REQUEST_BYTES, Session, Work
 from md_platform.gateway.subscriptions import Subscriptions
@@ -54,6 +55,8 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self.sessions: set[Session] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.hub = Hub(config.redis_url, self._told)
         self.past = Past(self.hub.tail, config.database_url)
         self.health = GatewayHealth(self.hub, self.sessions)
@@ -86,17 +89,14 @@ class Gateway:
         finally:
             server.close()
             for session in list(self.sessions):
-                session.end("going_away", "the gateway stops: connect again", 1001)
-            await self._until_gone()
+                session.end("going_away", "the gateway stops: connect again", picows.WSCloseCode.GOING_AWAY)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOPPED_WITHIN_S):
+                    await self._empty.wait()
             hub.cancel()
             await asyncio.gather(hub, return_exceptions=True)
             await self.hub.close()
             self.past.close()
-
-    async def _until_gone(self) -> None:
-        deadline = asyncio.get_running_loop().time() + _STOPPED_WITHIN_S
-        while self.sessions and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
 
     def _accept(
         self, request: picows.WSUpgradeRequest
@@ -112,7 +112,8 @@ class Gateway:
             return None
         asked = {name: values[-1] for name, values in parse_qs(url.query).items()}
         protocol, headers = _protocol(request, asked)
-        deflate = _DEFLATE in request.headers.get("Sec-WebSocket-Extensions", "")
+        offered = request.headers.get("Sec-WebSocket-Extensions", "")
+        deflate = _DEFLATE in offered and "server_max_window_bits" not in offered
         if deflate:
             headers["Sec-WebSocket-Extensions"] = f"{_DEFLATE}; server_no_context_takeover; client_no_context_takeover"
         session = Session(
@@ -126,10 +127,13 @@ class Gateway:
         if asked.get("slow") == "conflate":
             session.slow = "conflate"
         self.sessions.add(session)
+        self._empty.clear()
         return picows.WSUpgradeResponseWithListener(picows.WSUpgradeResponse.create_101_response(headers), session)
 
     def _closed(self, session: Session) -> None:
         self.sessions.discard(session)
+        if not self.sessions:
+            self._empty.set()
         self.health.ended(session)
 
     async def _authenticated(self, credential: str) -> Principal:

@@ -10,7 +10,7 @@ import msgspec
 import picows
 import structlog
 
-from md_platform.access.principal import Principal
+from md_platform.access.principal import ANONYMOUS, Principal
 from md_platform.errors import Forbidden, MdpError, NotAuthenticated
 from md_platform.gateway.frames import View, inflated
 from md_platform.gateway.messages import (
@@ -144,7 +144,7 @@ class Session(Outlet):
                 self.answer(failure(error, request.id))
             except Exception:
                 log.exception("a request failed", op=type(request).__name__)
-                self.end("internal_error", "this failed for a reason that is ours", 1011)
+                self.end("internal_error", "this failed for a reason that is ours", picows.WSCloseCode.INTERNAL_ERROR)
 
     async def _do(self, request: AnyRequest) -> None:
         if isinstance(request, Authenticate):
@@ -161,7 +161,7 @@ class Session(Outlet):
             await self._work.do(request, self.principal)
 
     def _known(self, principal: Principal) -> None:
-        if self.principal is not None and self.principal.name != principal.name and self.principal.name != "anonymous":
+        if self.principal is not None and self.principal.name not in (principal.name, ANONYMOUS.name):
             raise Forbidden("a connection stays with who opened it: open another one")
         principal.require("reader")
         self.principal = principal

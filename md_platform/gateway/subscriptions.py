@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Hashable
 
 import structlog
 from redis.exceptions import RedisError
@@ -150,12 +151,12 @@ class Subscriptions:
     async def _with_past(
         self, channel: Channel, view: View, resume: int | None, since_ns: int | None, last: int
     ) -> None:
-        joining = self._joining[channel.name]
+        joining, ahead = self._joining[channel.name], set[Hashable]()
         try:
             if resume is not None:
-                number, ahead = await self._resume(channel, view, resume), set()
+                number = await self._resume(channel, view, resume)
             elif not channel.has_tail:
-                number, ahead = await self._latest(channel, view), set()
+                number = await self._latest(channel, view)
             else:
                 history = await self._past.read(channel.name, since_ns, last)
                 await self._tell(channel.name, view, history)
@@ -196,7 +197,7 @@ class Subscriptions:
             await self._outlet.caught_up()
             self._send(view.events("history", name, history.number, data, done=done, whole=history.is_whole))
 
-    async def _follow(self, channel: Channel, view: View, joining: Joining, number: int, ahead: set[object]) -> None:
+    async def _follow(self, channel: Channel, view: View, joining: Joining, number: int, ahead: set[Hashable]) -> None:
         """Send what came meanwhile, after `number`, and join the others when nothing of it is left.
 
         What the database had before Redis (`ahead`) comes once more in the next moments, and is left out.
@@ -205,6 +206,10 @@ class Subscriptions:
         while True:
             for entry in joining.taken():
                 if entry.number == NOTICE or entry.number > number or not entry.number:
+                    if channel.has_tail and number and entry.number > number + 1:
+                        gap = Gap(channel=channel.name, first=number + 1, last=entry.number - 1, cause="lost")
+                        self._outlet.told(gap)
+                    number = max(number, entry.number)
                     left = _without(entry, ahead)
                     if left is not None:
                         await self._outlet.caught_up()
@@ -227,7 +232,7 @@ class Subscriptions:
             self._outlet.send(frame)
 
 
-def _without(entry: Entry, ahead: set[object]) -> Entry | None:
+def _without(entry: Entry, ahead: set[Hashable]) -> Entry | None:
     """`entry` without events that were told; None where nothing is left. What is found is not looked for again."""
     if not ahead or entry.number == NOTICE:
         return entry

@@ -40,20 +40,24 @@ class Tail:
 
     async def last(self, channel: str) -> int:
         """Number of the last message; 0 before the first."""
-        found: Any = await self._client.hget(NUMBERS, f"md:{channel}")  # type: ignore[misc]  # redis-py's union
+        found: Any = await self._client.hget(NUMBERS, f"md:{channel}")
         return int(found or 0)
 
     async def after(self, channel: str, number: int) -> list[Entry]:
         """What the tail has after message `number`, in order."""
-        missed = await self.last(channel) - number
-        if missed <= 0:
-            return []
-        entries = await self._newest(channel, min(missed, AT_MOST))
-        return [entry for entry in entries if entry.number > number]
+        newest = await self.last(channel)
+        while newest > number:
+            count = min(newest - number, AT_MOST)
+            entries = await self.newest(channel, count)
+            if not entries or entries[-1].number == newest or count == AT_MOST:
+                return [entry for entry in entries if entry.number > number]
+            newest = entries[-1].number  # more came since it was asked
+        return []
 
     async def newest(self, channel: str, count: int = AT_MOST) -> list[Entry]:
         """The last `count` messages that it has, in order."""
-        return await self._newest(channel, count)
+        found: Any = await self._client.xrevrange(f"md:log:{channel}", count=count)
+        return _entries(found[::-1])
 
     async def since(self, channel: str, at_ms: int) -> tuple[list[Entry], bool]:
         """What was published since then, in order; and whether the tail begins before."""
@@ -65,16 +69,12 @@ class Tail:
     async def latest(self, channel: str) -> Entry | None:
         """The last message of a channel without a tail, as books are."""
         kind, _, rest = channel.partition(":")
-        found = await self._client.get(f"md:latest-{kind}:{rest}")
+        found: Any = await self._client.get(f"md:latest-{kind}:{rest}")
         return Entry(*opened(found)) if found else None
-
-    async def _newest(self, channel: str, count: int) -> list[Entry]:
-        found: Any = await self._client.xrevrange(f"md:log:{channel}", count=count)
-        return _entries(found[::-1])
 
     async def instruments(self, kind: str, venue: str) -> list[str]:
         """Instruments of `venue` of which `kind` was ever published."""
-        names: Any = await self._client.hkeys(NUMBERS)  # type: ignore[misc]  # redis-py's union
+        names: Any = await self._client.hkeys(NUMBERS)
         prefix = f"md:{kind}:{venue}:"
         found = {name.decode().split(":", 4)[3] for name in names if name.startswith(prefix.encode())}
         return sorted(f"{venue}:{symbol}" for symbol in found)

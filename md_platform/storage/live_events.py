@@ -1,4 +1,4 @@
-"""Frames of stored trades and bars in, the same as events out, as they were published: to the nanosecond where known."""
+"""Frames of stored trades and bars in, the same as events out, to the nanosecond where it is known."""
 
 import polars as pl
 
