@@ -41,9 +41,7 @@ class Publisher:
         for event in events:
             is_book = isinstance(event, Book)
             latest = f"md:latest-book:{event.instrument}" if is_book else ""
-            flush.add(
-                channel_of(event), encode([event]), kept=0 if is_book else self._kept, latest=latest, ttl_s=60
-            )
+            flush.add(channel_of(event), encode([event]), kept=0 if is_book else self._kept, latest=latest, ttl_s=60)
         self._position += len(events)
         await flush.send(self._script, "position", self._position)
 
@@ -78,7 +76,9 @@ class Client:
     @property
     def ids(self) -> list[int]:
         """Trade ids in the order in which they came, history and live."""
-        return [event[4] for message in self.told("history", "data") for event in message["data"] if event[0] == "trade"]
+        return [
+            event[4] for message in self.told("history", "data") for event in message["data"] if event[0] == "trade"
+        ]
 
 
 @asynccontextmanager
