@@ -5,6 +5,7 @@ Several processes may share a port: the kernel gives each new connection to one 
 
 import asyncio
 import contextlib
+import resource
 import signal
 import ssl
 from collections.abc import Callable
@@ -164,7 +165,9 @@ def _credential(request: picows.WSUpgradeRequest, asked: dict[str, str]) -> str 
 
 
 async def serve(config: GatewayConfig) -> None:
-    """Run until SIGINT or SIGTERM."""
+    """Run until SIGINT or SIGTERM, with as many connections as the system allows this process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

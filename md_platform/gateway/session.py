@@ -84,9 +84,9 @@ class Session(Outlet):
         if self.principal is None:
             asyncio.get_running_loop().call_later(_AUTHENTICATE_WITHIN_S, self._require_known)
 
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002 - picows' signature
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """Called by picows."""
-        self.closed_for = self.closed_for or "client"
+        super().on_ws_disconnected(transport)
         if self._worker is not None:
             self._worker.cancel()
         self._work.close()
