@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from md_platform.cli import api, data, load, reconciling, services, stream
+from md_platform.cli import access, api, data, load, reconciling, services, stream
 from md_platform.errors import MdpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 for _command in (*services.COMMANDS, *load.COMMANDS, *data.COMMANDS, *reconciling.COMMANDS, *api.COMMANDS):
     app.command(_command.__name__.rstrip("_"))(_command)
 app.add_typer(stream.app, name="stream")
+app.add_typer(access.app, name="token")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
