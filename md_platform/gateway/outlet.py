@@ -24,7 +24,26 @@ _LAST_WORDS_S = 3.0
 
 
 class Outlet(picows.WSListener):
-    """The sending half of a connection."""
+    """The sending half of a connection. There are ten thousand of them: slots keep each in one place of memory."""
+
+    __slots__ = (
+        "_caught_up",
+        "_in_second",
+        "_is_behind",
+        "_is_free",
+        "_is_held",
+        "_left_out",
+        "_newest",
+        "_per_s",
+        "_second",
+        "_transport",
+        "_write",
+        "closed_for",
+        "sent",
+        "skipped",
+        "slow",
+        "view",
+    )
 
     def __init__(self, view: View, slow: SlowPolicy) -> None:
         super().__init__()
@@ -88,7 +107,7 @@ class Outlet(picows.WSListener):
             self._over(channel, frame)
 
     def send(self, frame: Frame) -> None:
-        """Send without asking whether it is too much: the caller does, by `caught_up`."""
+        """Send without asking whether it is too much: the caller waits for `room`."""
         self.sent += 1
         self._write(*frame)
 
@@ -104,12 +123,14 @@ class Outlet(picows.WSListener):
             if self._is_behind and self._unsent() > TOO_FAR_BYTES:
                 self.end("too_slow", "you read too slowly")
 
-    async def caught_up(self) -> None:
-        """Wait until the client has read most of what it was sent."""
+    async def room(self) -> None:
+        """Wait until the client has read most of what it was sent, and may be sent more by its tier."""
         while self._is_behind and not self.closed_for:
             self._caught_up = self._caught_up or asyncio.Event()
             self._caught_up.clear()
             await self._caught_up.wait()
+        while self._per_s is not None and not self._is_allowed():  # noqa: ASYNC110 - for the next second
+            await asyncio.sleep(1.0 - asyncio.get_running_loop().time() % 1.0)
 
     def end(self, code: str, reason: str, close: picows.WSCloseCode = picows.WSCloseCode.POLICY_VIOLATION) -> None:
         """Say why, and close."""

@@ -52,6 +52,17 @@ class Work(Protocol):
 class Session(Outlet):
     """A connection from its first frame to its last. `principal` is None until it is known who asks."""
 
+    __slots__ = (
+        "_authenticated",
+        "_closed",
+        "_fragments",
+        "_is_deflated",
+        "_requests",
+        "_work",
+        "_worker",
+        "principal",
+    )
+
     def __init__(
         self,
         view: View,

@@ -2,81 +2,94 @@
 
     python -m md_platform_tests.benchmarks.gateway_clients PORT CONNECTIONS CHANNELS
 
-Says `ready` when all are subscribed, then counts from the line `begin` on its input to the line `end`.
+Says `ready` when all are subscribed, then counts from the line `begin` on its input to the line `end`. Bare sockets and
+epoll: ten thousand clients of any library would take more than the core that the gateway leaves them.
 """
 
-import asyncio
 import json
+import os
 import resource
+import select
+import socket
 import sys
 import time
 
-import picows
-
-_AT_ONCE = 100
-_SAMPLED = 10  # of so many clients one measures how late each message is: to decode all would be a load of its own
-
-
-class Client(picows.WSListener):
-    """Counts."""
-
-    def __init__(self, channel: int, counts: list[int]) -> None:
-        super().__init__()
-        self._channel = channel
-        self._counts = counts
-        self.is_subscribed = asyncio.Event()
-
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        """Called by picows."""
-        request = {"op": "subscribe", "channel": "trades", "instruments": [f"bench:C{self._channel}-USD"]}
-        transport.send(picows.WSMsgType.TEXT, json.dumps(request).encode())
-
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Called by picows."""
-        if self.is_subscribed.is_set():
-            self._counts[0] += 1
-        elif b'"subscribed"' in frame.get_payload_as_bytes():
-            self.is_subscribed.set()
+_SAMPLED = 10  # of so many clients one measures how late each message is
+_ASKED = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+_SHORT, _LONG = 126, 127
 
 
-class Measuring(Client):
-    """Counts, and measures."""
+def connected(port: int, channel: int) -> socket.socket:
+    """A client that is subscribed to `channel`."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+    request = {"op": "subscribe", "channel": "trades", "instruments": [f"bench:C{channel}-USD"]}
+    payload = json.dumps(request).encode()
+    client.sendall(_ASKED + bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload)  # a mask of zeros
+    heard = b""
+    while b'"subscribed"' not in heard:
+        heard += client.recv(4_096)
+        if not heard:
+            raise ConnectionError("the server hung up")
+    client.setblocking(False)
+    return client
 
-    def __init__(self, channel: int, counts: list[int], late_ns: list[int]) -> None:
-        super().__init__(channel, counts)
-        self._late_ns = late_ns
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Called by picows."""
-        if self.is_subscribed.is_set():
-            sent_ns = int(frame.get_payload_as_bytes().split(b'"trade",', 1)[1].split(b",", 3)[2])
-            self._late_ns.append(time.time_ns() - sent_ns)
-        super().on_ws_frame(transport, frame)
+def frames(data: bytes) -> list[bytes]:
+    """Payloads of whole frames."""
+    found, at = [], 0
+    while at < len(data):
+        length, start = data[at + 1], at + 2
+        if length == _SHORT:
+            length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+        elif length == _LONG:
+            length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+        found.append(data[start : start + length])
+        at = start + length
+    return found
 
 
-async def main(port: int, connections: int, channels: int) -> None:
+def late_ns(payload: bytes, now_ns: int) -> int:
+    """How long after its publication a trade is here."""
+    return now_ns - int(payload.split(b'["trade",', 1)[1].split(b",", 3)[2])
+
+
+def main(port: int, connections: int, channels: int) -> None:
     """Connect, count, report."""
-    counts, late_ns = [0], list[int]()
-    clients = [
-        Client(n % channels, counts) if n // channels % _SAMPLED else Measuring(n % channels, counts, late_ns)
-        for n in range(connections)
-    ]
-    for start in range(0, connections, _AT_ONCE):
-        some = clients[start : start + _AT_ONCE]
-        url = f"ws://127.0.0.1:{port}/"
-        await asyncio.gather(
-            *(picows.ws_connect(lambda each=each: each, url, read_buffer_init_size=1_024) for each in some)
-        )
-        await asyncio.gather(*(each.is_subscribed.wait() for each in some))
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    clients = [connected(port, n % channels) for n in range(connections)]
+    sampled = {each.fileno() for n, each in enumerate(clients) if n // channels % _SAMPLED == 0}
+    poll = select.epoll()
+    for each in clients:
+        poll.register(each, select.EPOLLIN)
+    poll.register(sys.stdin, select.EPOLLIN)
     print("ready", flush=True)
-    await reader.readline()
-    counts[0], began = 0, time.perf_counter()
-    late_ns.clear()
-    await reader.readline()
-    ordered = sorted(late_ns)
-    found = {"received": counts[0], "seconds": time.perf_counter() - began, "measured": len(ordered)}
+    lates: list[int] = []
+    received, began, is_counting = 0, 0.0, False
+    while True:
+        for fd, _ in poll.poll(maxevents=1_000):
+            if fd == sys.stdin.fileno():
+                os.read(fd, 100)
+                if is_counting:
+                    return report(received, time.perf_counter() - began, lates)
+                received, began, is_counting = 0, time.perf_counter(), True
+                lates.clear()
+                continue
+            data = os.read(fd, 65_536)
+            if not data:
+                raise ConnectionError("the server hung up")
+            payloads = frames(data)
+            received += len(payloads)
+            if fd in sampled and is_counting:
+                now_ns = time.time_ns()
+                lates.extend(late_ns(payload, now_ns) for payload in payloads if b'"data"' in payload)
+
+
+def report(received: int, seconds: float, lates: list[int]) -> None:
+    """Print it."""
+    ordered = sorted(lates)
+    found = {"received": received, "seconds": seconds, "measured": len(ordered)}
     for percent in (50, 99, 99.9) if ordered else ():
         found[f"p{percent}_ms"] = ordered[int(len(ordered) * percent / 100)] / 1e6
     print(json.dumps(found), flush=True)
@@ -85,4 +98,4 @@ async def main(port: int, connections: int, channels: int) -> None:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(main(*map(int, sys.argv[1:])))
+    main(*map(int, sys.argv[1:]))
