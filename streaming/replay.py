@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,6 +28,7 @@ class _Described(msgspec.Struct):
     channel: Channel
     instrument: str
     native: str
+    book_depth: int | msgspec.UnsetType | None = msgspec.UNSET  # recordings before 2026-11-20 do not say
 
 
 def captures_in(path: Path) -> list[Path]:
@@ -46,11 +48,18 @@ def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
         found: dict[str, tuple[Feed, list[Subscription]]] = {}
         for each in described:
             instrument = Instrument.parse(each.instrument, native=each.native)
-            _, subscribed = found.setdefault(each.feed, (feeds[each.feed], []))
+            _, subscribed = found.setdefault(each.feed, (_as_asked(feeds[each.feed], each), []))
             subscribed.append(Subscription(each.channel, instrument))
     except (msgspec.ValidationError, KeyError) as error:
         raise InvalidFile(f"{path} does not say what it was subscribed to ({error})") from None
     return list(found.values())
+
+
+def _as_asked(feed: Feed, described: _Described) -> Feed:
+    """`feed` with books as deep as they were then: what is asked today may be another depth."""
+    if isinstance(described.book_depth, msgspec.UnsetType):
+        return feed
+    return replace(feed, book=replace(feed.book, depth=described.book_depth))
 
 
 class Replay:
@@ -104,7 +113,8 @@ class Replay:
                             pipeline.snapshot(link, update)
 
     def _link(self, record: Record, intake: Intake) -> Link:
-        feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])
+        named = [each for each in self.feeds if record.conn.startswith(f"{each[0].name}-")]
+        feed, subscribed = max(named or self.feeds[:1], key=lambda each: len(each[0].name))  # bybit-linear is not bybit
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         venue = subscribed[0].instrument.venue
         connection = Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer, _no_address)
