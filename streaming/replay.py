@@ -1,6 +1,7 @@
 """Captures in; the same pipeline as sockets, at a speed of choice or as fast as it goes."""
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 
 from md_platform.domain.events import Channel
 from md_platform.domain.instruments import Instrument
+from md_platform.domain.intervals import UTC
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
 from md_platform.venues import VENUES
@@ -56,6 +58,14 @@ def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
     return list(found.values())
 
 
+def first_day_of(path: Path) -> dt.date:
+    """The UTC day on which the capture at `path` began; InvalidFile where its header does not say."""
+    recorded = read_header(path).get("recorded")
+    if not isinstance(recorded, int | float):
+        raise InvalidFile(f"{path} does not say when it was recorded (s since 1970), was {recorded!r}")
+    return dt.datetime.fromtimestamp(recorded, UTC).date()
+
+
 def _as_asked(feed: Feed, described: _Described) -> Feed:
     """`feed` with books as deep as they were then: what is asked today may be another depth."""
     if isinstance(described.book_depth, msgspec.UnsetType):
@@ -69,6 +79,7 @@ class Replay:
     def __init__(self, path: Path) -> None:
         self._paths = captures_in(path)
         self.feeds = subscriptions_in(self._paths[0])
+        self.first_day = first_day_of(self._paths[0])
         self.now_ns = 0
 
     def clock(self) -> int:

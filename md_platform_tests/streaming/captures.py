@@ -37,19 +37,19 @@ def shown(recording: Recording, folder: Path, redis_url: str, database_url: str)
     """Play `recording` into an empty Redis and an empty database; what is in them against what is known."""
     migrate(database_url)
     recording.write(folder / "capture")
-    cpu_s = play(folder, redis_url, database_url)
+    cpu_s = play(folder / "capture", folder / "home", redis_url, database_url)
     with psycopg.connect(database_url) as connection, redis.Redis.from_url(redis_url) as client:
         return held(recording, connection, client, cpu_s)
 
 
-def play(folder: Path, redis_url: str, database_url: str) -> float:
-    """Run the process over the capture in `folder`, then the writer until it stored all. CPU s of the process."""
-    env = os.environ | {"MDP_HOME": str(folder / "home"), "MDP_REDIS_URL": redis_url, "MDP_DATABASE_URL": database_url}
+def play(capture: Path, home: Path, redis_url: str, database_url: str) -> float:
+    """Run the process over a folder of captures, then the writer until it stored all. CPU s of the process."""
+    env = os.environ | {"MDP_HOME": str(home), "MDP_REDIS_URL": redis_url, "MDP_DATABASE_URL": database_url}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     mdp = [sys.executable, "-m", "md_platform.cli", "stream"]
-    subprocess.run([*mdp, "--replay", str(folder / "capture"), "--speed", "max"], env=env, check=True)
+    subprocess.run([*mdp, "--replay", str(capture), "--speed", "max"], env=env, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    stream = folder / "home" / "stream"
+    stream = home / "stream"
     spool = Spool(stream / "spool.db")
     last_row = max((row.id for row in spool.since(0)), default=0)
     spool.close()
