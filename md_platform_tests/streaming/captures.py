@@ -29,7 +29,7 @@ from md_platform_tests.streaming.capture_facts import Shown, held
 from md_platform_tests.venues.recordings import Recording, recordings
 
 _STORED_WITHIN_S = 120
-_WORTH_TIMING = 1_000
+_WORTH_TIMING = 4_000
 """Frames below which the time of each is mostly the process's start."""
 
 
