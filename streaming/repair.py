@@ -18,7 +18,7 @@ from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.errors import SourceError, UserError
 from md_platform.sources.history import HistorySources
-from md_platform.venues import venue_named
+from md_platform.venues import VENUES
 from streaming.pipeline import Hole
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,7 @@ class Repair:
 
 def served_part(hole: Hole, now_ns: int) -> Hole:
     """What of a hole by bars the venue still serves: some keep a few hours of 1m bars."""
-    bars_back = venue_named(hole.instrument.venue).bars_back
+    bars_back = next((spec.bars_back for spec in VENUES if spec.id == hole.instrument.venue), None)
     if not hole.by_bars or bars_back is None:
         return hole
     oldest_ns = now_ns - now_ns % MINUTE_NS - (bars_back - 2) * MINUTE_NS
