@@ -140,7 +140,10 @@ class CcxtLink(Link):
         clients = self._exchange.clients.values()
         if not clients or not all(client.isConnected for client in clients):
             self._settled_at = now + _SETTLES_S + len(self._tasks) * self._exchange.rateLimit / 1_000
-        return self._answered.issuperset(self.connection.subscriptions) or now > self._settled_at
+        is_subscribed = self._answered.issuperset(self.connection.subscriptions) or now > self._settled_at
+        if is_subscribed:
+            self.last_ns = time.time_ns()  # what traded before may have been missed
+        return is_subscribed
 
     def stalled(self) -> str | None:
         """As for any link; answers to ccxt's pings are a sign of life too."""

@@ -32,7 +32,7 @@ from streaming.lease import Lease
 from streaming.limits import Pacer
 from streaming.link import Link
 from streaming.outbox import Outbox, admitted
-from streaming.pipeline import Pipeline, Tail
+from streaming.pipeline import Pipeline
 from streaming.recording import Recorder
 from streaming.remembering import Remembered, remembered
 from streaming.repair import Repair
@@ -42,6 +42,7 @@ from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
 from streaming.socket_link import sockets
 from streaming.subscriptions import Ask, by_venue, subscriptions
+from streaming.tracked import Tail
 
 log = structlog.get_logger(__name__)
 
@@ -162,14 +163,14 @@ class LiveProcess:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.guard if lease else None)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
         self._sources = HistorySources(config.urls, config.cache)
-        self._repair = Repair(self._sources, self._pipeline.repaired)
+        self._repair = Repair(self._sources, self._pipeline.holes.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
-        self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
+        self._pipeline.holes.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = memory or remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
         self.health = Health(
@@ -202,7 +203,7 @@ class LiveProcess:
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
-                self._pipeline.resumed(connection.name, self._remembered.served_until(connection))
+                self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
 

@@ -75,9 +75,10 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
     from md_platform.venues.feeds import Subscription
     from streaming.connection import Connection
     from streaming.limits import Pacer
-    from streaming.pipeline import Pipeline, Tail
+    from streaming.pipeline import Pipeline
     from streaming.run import ticks
     from streaming.socket_link import sockets
+    from streaming.tracked import Tail
 
     url = f"{ws}/{count}/{rate}/stream"
     published = 0
