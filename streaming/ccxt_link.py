@@ -11,6 +11,7 @@ from typing import Any
 
 import ccxt.pro
 import msgspec
+import structlog
 
 from md_platform.domain.events import Channel, Refused
 from md_platform.settings import VenueUrls
@@ -20,10 +21,12 @@ from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
 from streaming.link import Link
 
+log = structlog.get_logger(__name__)
+
 _MARKETS_TIMEOUT_S = 30.0
 _SETTLES_S = 2.0  # after its sockets are open ccxt has subscribed; it says nothing of confirmations
 _KEPT_TRADES = 20_000  # between two of our reads
-_UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+_UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 Exchange = Any  # ccxt has no types of its own
@@ -86,7 +89,7 @@ class CcxtLink(Link):
         def read(client: object, message: object) -> None:
             try:
                 handle(client, message)
-            except (*_UNREADABLE, ccxt.BaseError) as error:  # ccxt would read no more of this socket
+            except Exception as error:  # noqa: BLE001 - after any, ccxt would read no more of this socket
                 self.end(f"ccxt cannot read a message ({error!r})")
 
         return read
@@ -108,31 +111,36 @@ class CcxtLink(Link):
             raise ValueError(f"ccxt cannot read the markets ({error!r})") from error
         self.connected_ns = self.last_ns = time.time_ns()
         self._tasks = [asyncio.create_task(self._watch(each)) for each in self.connection.subscriptions]
+        for task in self._tasks:
+            task.add_done_callback(self._over)
 
     async def _watch(self, subscription: Subscription) -> None:
         channel, symbol = subscription.channel, subscription.instrument.ccxt
-        try:
-            news = watching(self._exchange, channel, symbol)
-            head = {
-                "channel": channel,
-                "symbol": symbol,
-                "contract_size": contract_size(self._exchange.market(symbol)),
-            }
-            while not self.ended.is_set():
+        news = watching(self._exchange, channel, symbol)
+        while not self.ended.is_set():
+            try:
+                unit = contract_size(self._exchange.market(symbol))
+                head = {"channel": channel, "symbol": symbol, "contract_size": unit}
                 frames = [_encode({**head, "data": each}) for each in await news()]
-                self._answered.add(subscription)
-                self.received(frames, time.time_ns())
-        except ccxt.BaseError as error:
-            self._failed(subscription, error)
-        except _UNREADABLE as error:
-            self.end(f"ccxt cannot read {channel} of {symbol} ({error!r})")
+            except Exception as error:  # noqa: BLE001 - whatever ccxt's generated code raises, this watch is over
+                self._failed(subscription, error)
+                return
+            self._answered.add(subscription)
+            self.received(frames, time.time_ns())
 
     def _failed(self, subscription: Subscription, error: Exception) -> None:
-        if isinstance(error, ccxt.OperationFailed) or subscription in self._answered:
-            self.end(str(error))
-        else:
-            said = f"{type(error).__name__} {error}"
+        said = f"{type(error).__name__} {error}"
+        is_refusal = isinstance(error, ccxt.BaseError) and not isinstance(error, ccxt.OperationFailed)
+        if is_refusal and subscription not in self._answered:
             self.told([Refused(said, subscription.channel, [subscription.instrument.native])])
+        else:
+            self.end(f"{said} ({subscription.channel} of {subscription.instrument.id})")
+
+    def _over(self, watch: asyncio.Task[None]) -> None:
+        """A watch that our own code broke must not fall silent."""
+        if not watch.cancelled() and (error := watch.exception()) is not None:
+            log.error("broken", connection=self.connection.name, exc_info=error)
+            self.end(f"broken by {error!r}")
 
     def hears_market_data(self) -> bool:
         """Whether each subscription was answered, or there was time for ccxt to make it."""
