@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     auth: Literal["open", "required"] = Field(default="open", description="who may ask: everybody, or keys and tokens")
     api_host: str = Field(default="127.0.0.1", description="where the REST API listens")
     api_port: int = Field(default=8000, ge=1, le=65_535)
+    gateway_host: str = Field(default="127.0.0.1", description="where the WebSocket gateway listens")
+    gateway_port: int = Field(default=8001, ge=1, le=65_535)
 
     @field_validator("instruments", mode="before")
     @classmethod
