@@ -15,6 +15,7 @@ from md_platform.domain.intervals import UTC
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
 from md_platform.venues import VENUES
+from md_platform.venues.ccxt_feed import feed_named
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
 from streaming.limits import Pacer
@@ -51,7 +52,8 @@ def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
         found: dict[str, tuple[Feed, list[Subscription]]] = {}
         for each in described:
             instrument = Instrument.parse(each.instrument, native=each.native)
-            _, subscribed = found.setdefault(each.feed, (_as_asked(feeds[each.feed], each), []))
+            feed = feed_named(each.feed) or feeds[each.feed]
+            _, subscribed = found.setdefault(each.feed, (_as_asked(feed, each), []))
             subscribed.append(Subscription(each.channel, instrument))
     except (msgspec.ValidationError, KeyError) as error:
         raise InvalidFile(f"{path} does not say what it was subscribed to ({error})") from None
