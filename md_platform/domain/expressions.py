@@ -12,9 +12,11 @@ The text is parsed by Python's own grammar and only these things of it are accep
 """
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +39,7 @@ _Binary = Callable[[FloatArray, FloatArray], FloatArray]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A checked expression. `indicators` are those in it; `memory` and `lookback` are bars, as those of an indicator."""
+    """A checked expression, with the indicators in it. `memory` and `lookback` are bars, as those of an indicator."""
 
     text: str
     indicators: tuple[IndicatorSpec, ...]
@@ -77,6 +79,28 @@ class _Part:
     memory: int = 0
 
 
+def _known(compare: _Binary) -> _Binary:
+    """`compare` as 1 and 0, NaN where a side is."""
+
+    def compared(left: FloatArray, right: FloatArray) -> FloatArray:
+        return np.where(np.isnan(left) | np.isnan(right), np.nan, compare(left, right).astype(np.float64))
+
+    return compared
+
+
+def _and(left: FloatArray, right: FloatArray) -> FloatArray:
+    return np.where(np.isnan(left) | np.isnan(right), np.nan, ((left != 0) & (right != 0)).astype(np.float64))
+
+
+def _or(left: FloatArray, right: FloatArray) -> FloatArray:
+    return np.where(np.isnan(left) | np.isnan(right), np.nan, ((left != 0) | (right != 0)).astype(np.float64))
+
+
+def _not(value: FloatArray) -> FloatArray:
+    return np.where(np.isnan(value), np.nan, (value == 0).astype(np.float64))
+
+
+_UNARY: Mapping[type[ast.unaryop], Callable[..., FloatArray]] = {ast.USub: np.negative, ast.Not: _not}
 _ARITHMETIC: Mapping[type[ast.operator], _Binary] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -113,69 +137,71 @@ class _Parser:
             raise _wrong(node, f"an expression has at most {MOST_NODES} parts")
         if depth > DEEPEST:
             raise _wrong(node, f"an expression is at most {DEEPEST} parts deep")
-        match node:
-            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                return self._constant(node, value)
-            case ast.Name(id=name) if name in COLUMNS:
-                return _Part(lambda bars: np.asarray(getattr(bars, name)))
-            case ast.Name(id=name):
-                return self._indicator(node, name, (), None)
-            case ast.Attribute(value=ast.Name(id=name), attr=output):
-                return self._indicator(node, name, (), output)
-            case ast.Attribute(value=ast.Call() as call, attr=output):
-                return self._call(call, depth, output)
-            case ast.Call():
-                return self._call(node, depth, None)
-            case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return _combined(np.negative, self.part(inner, depth + 1))
-            case ast.UnaryOp(op=ast.UAdd(), operand=inner):
-                return self.part(inner, depth + 1)
-            case ast.UnaryOp(op=ast.Not(), operand=inner):
-                return _combined(_not, self.part(inner, depth + 1))
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return _combined(_ARITHMETIC[type(op)], self.part(left, depth + 1), self.part(right, depth + 1))
-            case ast.Compare(left=left, ops=ops, comparators=rights) if all(type(op) in _COMPARISONS for op in ops):
-                return self._compared(node, [left, *rights], ops, depth)
-            case ast.BoolOp(op=op, values=values):
-                how = _and if isinstance(op, ast.And) else _or
-                parts = [self.part(value, depth + 1) for value in values]
-                joined = parts[0]
-                for part in parts[1:]:
-                    joined = _combined(how, joined, part)
-                return joined
-            case _:
-                raise _wrong(node, f"{type(node).__name__.lower()} has no meaning here")
+        visit = _VISITS.get(type(node))
+        if visit is None:
+            raise _wrong(node, f"{type(node).__name__.lower()} has no meaning here")
+        return visit(self, node, depth + 1)
 
-    def _constant(self, node: ast.expr, value: float) -> _Part:
-        try:
-            number = float(value)
-        except OverflowError:
-            raise _wrong(node, "the number is too large") from None
+    def constant(self, node: ast.Constant, _: int) -> _Part:
+        """A number."""
+        number = _number(node)
         return _Part(lambda bars: np.full(len(bars), number))
 
-    def _compared(self, node: ast.expr, operands: list[ast.expr], ops: list[ast.cmpop], depth: int) -> _Part:
-        if len(ops) > 1:
-            raise _wrong(node, "compare two things at a time, joined by `and`")
-        left, right = (self.part(operand, depth + 1) for operand in operands)
-        return _combined(_known(_COMPARISONS[type(ops[0])]), left, right)
+    def name(self, node: ast.Name, _: int) -> _Part:
+        """A column, or an indicator with its defaults."""
+        name = node.id
+        if name in COLUMNS:
+            return _Part(lambda bars: np.asarray(getattr(bars, name)))
+        return self._indicator(node, name, (), None)
 
-    def _call(self, node: ast.Call, depth: int, output: str | None) -> _Part:
+    def attribute(self, node: ast.Attribute, depth: int) -> _Part:
+        """An output of an indicator."""
+        match node.value:
+            case ast.Name(id=name):
+                return self._indicator(node, name, (), node.attr)
+            case ast.Call() as call:
+                return self.call(call, depth, node.attr)
+        raise _wrong(node, "only outputs of indicators stand after a full stop")
+
+    def unary(self, node: ast.UnaryOp, depth: int) -> _Part:
+        """A sign, or not."""
+        inner = self.part(node.operand, depth)
+        return inner if isinstance(node.op, ast.UAdd) else _combined(_of(_UNARY, node.op, node), inner)
+
+    def binary(self, node: ast.BinOp, depth: int) -> _Part:
+        """Arithmetic."""
+        return _combined(_of(_ARITHMETIC, node.op, node), self.part(node.left, depth), self.part(node.right, depth))
+
+    def boolean(self, node: ast.BoolOp, depth: int) -> _Part:
+        """and, or."""
+        how = _and if isinstance(node.op, ast.And) else _or
+        return functools.reduce(functools.partial(_combined, how), [self.part(each, depth) for each in node.values])
+
+    def compare(self, node: ast.Compare, depth: int) -> _Part:
+        """One comparison: 1 or 0."""
+        if len(node.ops) > 1:
+            raise _wrong(node, "compare two things at a time, joined by `and`")
+        how = _known(_of(_COMPARISONS, node.ops[0], node))
+        return _combined(how, self.part(node.left, depth), self.part(node.comparators[0], depth))
+
+    def call(self, node: ast.Call, depth: int, output: str | None = None) -> _Part:
+        """A function, or an indicator with its parameters."""
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise _wrong(node, "a function is written as name(argument, ...)")
         name = node.func.id
-        if name == "shift" and output is None:
+        if output is None and name == "shift":
             return self._shifted(node, depth)
-        if name in _FUNCTIONS and output is None and (name not in REGISTRY):
+        if output is None and name in _FUNCTIONS:
             wanted, function = _FUNCTIONS[name]
             if len(node.args) != wanted:
                 raise _wrong(node, f"{name} takes {wanted} arguments, was given {len(node.args)}")
-            return _combined(function, *(self.part(argument, depth + 1) for argument in node.args))
+            return _combined(function, *(self.part(argument, depth) for argument in node.args))
         return self._indicator(node, name, tuple(_number(argument) for argument in node.args), output)
 
     def _shifted(self, node: ast.Call, depth: int) -> _Part:
         if len(node.args) != 2:  # noqa: PLR2004 - what and how far
             raise _wrong(node, "shift takes what and by how many bars")
-        inner, by = self.part(node.args[0], depth + 1), _number(node.args[1])
+        inner, by = self.part(node.args[0], depth), _number(node.args[1])
         if by != int(by) or not 1 <= by <= FARTHEST_SHIFT:
             raise _wrong(node, f"shift is by 1 to {FARTHEST_SHIFT} bars before, was {by:g}")
         bars_before = int(by)
@@ -214,6 +240,25 @@ def _short(indicator: str, output: str) -> str:
     return output if output == indicator else output.partition("_")[2] or output
 
 
+_VISITS: Mapping[type[ast.expr], Callable[[_Parser, Any, int], _Part]] = {
+    ast.Constant: _Parser.constant,
+    ast.Name: _Parser.name,
+    ast.Attribute: _Parser.attribute,
+    ast.UnaryOp: _Parser.unary,
+    ast.BinOp: _Parser.binary,
+    ast.BoolOp: _Parser.boolean,
+    ast.Compare: _Parser.compare,
+    ast.Call: _Parser.call,
+}
+"""All that an expression may be made of."""
+
+
+def _of(meanings: Mapping[Any, Callable[..., FloatArray]], sign: ast.AST, node: ast.expr) -> Callable[..., FloatArray]:
+    if type(sign) not in meanings:
+        raise _wrong(node, f"{type(sign).__name__.lower()} has no meaning here")
+    return meanings[type(sign)]
+
+
 def _combined(how: Callable[..., FloatArray], *parts: _Part) -> _Part:
     return _Part(
         lambda bars: how(*(part.evaluate(bars) for part in parts)),
@@ -222,34 +267,17 @@ def _combined(how: Callable[..., FloatArray], *parts: _Part) -> _Part:
     )
 
 
-def _known(compare: _Binary) -> _Binary:
-    """`compare` as 1 and 0, NaN where a side is."""
-
-    def compared(left: FloatArray, right: FloatArray) -> FloatArray:
-        return np.where(np.isnan(left) | np.isnan(right), np.nan, compare(left, right).astype(np.float64))
-
-    return compared
-
-
-def _and(left: FloatArray, right: FloatArray) -> FloatArray:
-    return np.where(np.isnan(left) | np.isnan(right), np.nan, ((left != 0) & (right != 0)).astype(np.float64))
-
-
-def _or(left: FloatArray, right: FloatArray) -> FloatArray:
-    return np.where(np.isnan(left) | np.isnan(right), np.nan, ((left != 0) | (right != 0)).astype(np.float64))
-
-
-def _not(value: FloatArray) -> FloatArray:
-    return np.where(np.isnan(value), np.nan, (value == 0).astype(np.float64))
-
-
 def _number(node: ast.expr) -> float:
-    match node:
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return float(value)
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -float(value)
-    raise _wrong(node, "a parameter is a number")
+    sign = 1.0
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        sign, node = -1.0, node.operand
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(node, "a number was expected")
+    try:
+        return sign * float(value)
+    except OverflowError:
+        raise _wrong(node, "the number is too large") from None
 
 
 def _wrong(node: ast.expr, what: str) -> InvalidExpression:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import redis
 
+from md_platform.catalog.instruments import Instruments
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
 from md_platform.serving.bars import Bars
+from md_platform.serving.cache import Cache
+from md_platform.serving.computed import Indicators
 from md_platform.serving.live import Live
+from md_platform.serving.names import Names
 from md_platform.serving.pool import Pool
 from md_platform.serving.seam import Seam
 from md_platform.serving.tail import Tail
@@ -31,6 +35,10 @@ class Market:
 
     bars: Bars
     trades: Trades
+    indicators: Indicators
+    names: Names
+    instruments: Instruments
+    cache: Cache
     ledger: Ledger
     history: Reader
     stored: Pool[LiveReader]
@@ -50,6 +58,8 @@ def open_market(
     client = None if redis_url is None else redis_client(redis_url)
     seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
 
+    bars = Bars(history, seam, live)
+
     def close() -> None:
         stored.close()
         rows.close()
@@ -57,8 +67,12 @@ def open_market(
             client.close()
 
     return Market(
-        bars=Bars(history, seam, live),
+        bars=bars,
         trades=Trades(history, seam, live),
+        indicators=Indicators(bars),
+        names=Names(ledger),
+        instruments=Instruments(rows.borrowed),
+        cache=Cache(client),
         ledger=ledger,
         history=history,
         stored=stored,

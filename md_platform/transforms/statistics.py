@@ -88,7 +88,7 @@ def return_statistics(
 
 
 def beta(prices: pl.DataFrame, benchmark: pl.DataFrame) -> float | None:
-    """Covariance of the returns with the benchmark's over the variance of those (CAPM: Sharpe 1964), at shared times."""
+    """Covariance of the returns with the benchmark's over the variance of those (Sharpe 1964), at shared times."""
     both = prices.select("open_time", "close").join(benchmark.select("open_time", market="close"), on="open_time")
     both = both.sort("open_time")
     own, market = (_simple_returns(both[name].to_numpy()) for name in ("close", "market"))
@@ -98,7 +98,7 @@ def beta(prices: pl.DataFrame, benchmark: pl.DataFrame) -> float | None:
 
 
 def max_drawdown(prices: pl.DataFrame) -> Drawdown | None:
-    """The deepest fall of the close from its highest before (Magdon-Ismail and Atiya 2004); None where it never fell."""
+    """The deepest fall of the close from its highest before (Magdon-Ismail 2004); None where it never fell."""
     close, times = prices["close"].to_numpy(), prices["open_time"]
     if not close.size:
         return None
@@ -123,9 +123,12 @@ def correlation(prices: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     names = list(prices)
     for n, name in enumerate(names):
         for other in names[n + 1 :]:
-            both = prices[name].select("open_time", "close").join(
-                prices[other].select("open_time", other="close"), on="open_time"
-            ).sort("open_time")
+            both = (
+                prices[name]
+                .select("open_time", "close")
+                .join(prices[other].select("open_time", other="close"), on="open_time")
+                .sort("open_time")
+            )
             one, two = (np.diff(np.log(both[column].to_numpy())) for column in ("close", "other"))
             defined = one.size >= _FEWEST and one.std() > 0 and two.std() > 0
             rows.append((name, other, float(np.corrcoef(one, two)[0, 1]) if defined else None, one.size))
