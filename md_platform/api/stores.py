@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from md_platform.access.authenticator import Authenticator
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
+from md_platform.serving.market import Market
 from md_platform.settings import Universe
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
@@ -28,9 +29,11 @@ class Stores:
     reader: Reader
     universes: tuple[Universe, ...]
     authenticator: Authenticator
+    market: Market
 
     async def close(self) -> None:
         """Close every connection."""
+        self.market.close()
         await self.redis.aclose()
 
 

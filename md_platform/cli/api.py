@@ -48,9 +48,8 @@ def application() -> "FastAPI":
     from md_platform.api.app import create_app
     from md_platform.api.config import ApiConfig
     from md_platform.api.stores import Stores, redis_client
-    from md_platform.catalog.ledger import Ledger
-    from md_platform.catalog.reading import Reader
     from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.serving.market import open_market
     from md_platform.settings import load_settings, load_universes
     from md_platform.storage.archive import Archive
     from md_platform.storage.lake import Lake
@@ -60,16 +59,18 @@ def application() -> "FastAPI":
     settings = load_settings()
     is_open = settings.auth == "open"
     address = database_url(settings)
-    lake, archive, ledger = Lake(Path(settings.lake)), Archive(settings.archive), Ledger(address)
+    lake, archive = Lake(Path(settings.lake)), Archive(settings.archive)
+    market = open_market(lake, archive, address, redis_url(settings))
     stores = Stores(
         database_url=address,
         redis=redis_client(redis_url(settings)),
         lake=lake,
         archive=archive,
-        ledger=ledger,
-        reader=Reader(lake, archive, ledger),
+        ledger=market.ledger,
+        reader=market.history,
         universes=load_universes(settings.universes_file),
         authenticator=Authenticator(is_open=is_open),
+        market=market,
     )
     return create_app(stores, ApiConfig(is_open=is_open))
 

@@ -41,14 +41,15 @@ class Indicators:
         self._bars = bars
 
     def values(self, query: BarQuery, specs: Sequence[IndicatorSpec], calendar: str) -> Computed:
-        """Every output of `specs` at each bar of the query."""
+        """Every output of `specs` at each bar of the query; the values of one do not depend on what else is asked."""
         answer, window, first = self._window(query, max(spec.memory for spec in specs), calendar)
         columns: dict[str, FloatArray] = {}
         for spec in specs:
-            outputs = spec.evaluate(window)
+            began = max(first - spec.memory, 0)
+            outputs = spec.evaluate(window.slice(began, len(window)))
             if spec.indicator.cumulative:
-                outputs = since_seed(outputs, first)
-            columns |= {name: values[first:] for name, values in zip(spec.columns, outputs, strict=True)}
+                outputs = since_seed(outputs, first - began)
+            columns |= {name: values[first - began :] for name, values in zip(spec.columns, outputs, strict=True)}
         return self._computed(answer, columns, first)
 
     def expression(self, query: BarQuery, expression: Expression, calendar: str) -> Computed:

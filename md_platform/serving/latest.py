@@ -1,10 +1,13 @@
 """What Redis has of an instrument now in; its last price, quote, day and book out, with their age."""
 
 import datetime as dt
+import math
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+import polars as pl
 from redis.asyncio import Redis
 
 from md_platform.domain.events import Book
@@ -16,15 +19,19 @@ STALE_AFTER_MS = 60_000
 
 
 class Day(msgspec.Struct, frozen=True):
-    """The last 24 hours, to the minute; `change` is relative (0.01: one per cent)."""
+    """The 24 hours before `until`, a whole minute. `change` is relative (0.01: one per cent).
 
+    `is_whole` is false where bars may be missing from them.
+    """
+
+    until: dt.datetime
     open: float
     high: float
     low: float
-    close: float
     volume: float
     quote_volume: float | None
     change: float
+    is_whole: bool
 
 
 class Latest(msgspec.Struct, frozen=True):
@@ -92,8 +99,8 @@ async def book_top(client: Redis, instrument: str, depth: int) -> BookTop:
 
 
 def _latest(instrument: str, fields: Mapping[bytes, bytes], now_ns: int) -> Latest:
-    values = {name.decode(): float(value) for name, value in fields.items() if name != b"trade_ts"}
-    trade_ns = int(fields[b"trade_ts"]) if b"trade_ts" in fields else None
+    values = {name.decode(): float(value) for name, value in fields.items()}
+    trade_ns = int(float(fields[b"trade_ts"])) if b"trade_ts" in fields else None
     age_ms = None if trade_ns is None else max((now_ns - trade_ns) // 1_000_000, 0)
     return Latest(
         instrument,
@@ -106,7 +113,69 @@ def _latest(instrument: str, fields: Mapping[bytes, bytes], now_ns: int) -> Late
         values.get("ask_size"),
         age_ms,
         age_ms is None or age_ms > STALE_AFTER_MS,
+        _day(values) if "ts_24h" in values else None,
     )
+
+
+def _day(values: Mapping[str, float]) -> Day:
+    quote_volume = values["quote_volume_24h"]
+    return Day(
+        _instant(int(values["ts_24h"])),
+        values["open_24h"],
+        values["high_24h"],
+        values["low_24h"],
+        values["volume_24h"],
+        None if math.isnan(quote_volume) else quote_volume,
+        values["change_24h"],
+        values["whole_24h"] == 1.0,
+    )
+
+
+def day_of(bars: pl.DataFrame, until: dt.datetime) -> Day | None:
+    """The same of 1m bars (BAR_COLUMNS) of the 24 hours before `until`; None where nothing traded."""
+    if bars.is_empty():
+        return None
+    first, last = bars.row(0, named=True), bars.row(-1, named=True)
+    sums = bars.select(pl.col("high").max(), pl.col("low").min(), pl.col("volume", "quote_volume").sum()).row(0)
+    high, low, volume, quote_volume = sums
+    known = None if bars["quote_volume"].null_count() else quote_volume
+    is_whole = bool(bars["is_closed"].all())
+    return Day(until, first["open"], high, low, volume, known, last["close"] / first["open"] - 1.0, is_whole)
+
+
+def from_bar(instrument: str, bar: Mapping[str, Any], day: Day | None, now: dt.datetime) -> Latest:
+    """What the last bar says of an instrument of which Redis knows nothing: its close, and no quote."""
+    age_ms = max(int((now - bar["close_time"]).total_seconds() * 1_000), 0)
+    nothing = (None, None, None, None)
+    return Latest(instrument, bar["close"], None, bar["close_time"], *nothing, age_ms, age_ms > STALE_AFTER_MS, day)
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """An instrument and what it is ranked by."""
+
+    instrument: str
+    value: float
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The last 24 hours of all instruments quoted in `quote`: relative changes, and volumes in that currency."""
+
+    quote: str
+    gainers: list[Ranked]
+    losers: list[Ranked]
+    volume_leaders: list[Ranked]
+
+
+async def summaries(client: Redis, quotes: Sequence[str], limit: int) -> list[Summary]:
+    """The first `limit` of each ranking, for each of `quotes`; redis.RedisError."""
+    async with client.pipeline(transaction=False) as pipeline:
+        for quote in quotes:
+            movers, volume = f"md:movers:24h:{quote}", f"md:volume:24h:{quote}"
+            pipeline.zrevrangebyscore(movers, "+inf", "(0", start=0, num=limit, withscores=True)
+            pipeline.zrangebyscore(movers, "-inf", "(0", start=0, num=limit, withscores=True)
+            pipeline.zrevrange(volume, 0, limit - 1, withscores=True)
+        found = [[Ranked(id_.decode(), score) for id_, score in ranking] for ranking in await pipeline.execute()]
+    return [Summary(quote, *found[3 * n : 3 * n + 3]) for n, quote in enumerate(quotes)]
 
 
 def _instant(ns: int) -> dt.datetime:

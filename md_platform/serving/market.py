@@ -1,8 +1,7 @@
-"""Addresses of the stores in, all that reads them out: made once for each process, shared by its threads."""
+"""Stores in, all that reads them out: made once for each process, shared by its threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import redis
 
@@ -47,14 +46,14 @@ class Market:
 
 
 def open_market(
-    lake: Path, archive: str, database_url: str, redis_url: str | None = None, *, connections: int = 8
+    lake: Lake, archive: Archive, database_url: str, redis_url: str | None = None, *, connections: int = 8
 ) -> Market:
-    """Readers of the stores at these addresses. Nothing is connected before it is first read."""
+    """Readers of these stores, each of the servers by at most so many `connections`, made when they are first used."""
     url = bounded(database_url, STATEMENT_S)
     stored = Pool(lambda: LiveReader(url), connections)
     rows: Pool[Connection] = Pool(lambda: connected(url, autocommit=True), connections)
     ledger = Ledger(url, rows.borrowed)
-    history = Reader(Lake(lake), Archive(archive), ledger)
+    history = Reader(lake, archive, ledger)
     client = None if redis_url is None else redis_client(redis_url)
     seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
 

@@ -36,6 +36,12 @@ class Names:
                 raise
             return self.known(older_than_s=1.0).resolve(text)
 
+    def at_once(self, text: str) -> Instrument | None:
+        """The instrument, if that can be said without asking the database; UnknownInstrument as `resolve`."""
+        known = self._known
+        is_fresh = time.monotonic() - self._read_at <= _KNOWN_FOR_S
+        return known.resolve(text) if known is not None and is_fresh else None
+
     def known(self, older_than_s: float = _KNOWN_FOR_S) -> SymbolMap:
         """All of them."""
         with self._lock:
