@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from md_platform.api.routes import bars, indicators, instruments, prices, statistics, trades, udf
+from md_platform.api.routes import bars, indicators, instruments, prices, statistics, tickets, trades, udf
 
 ROUTERS: tuple[APIRouter, ...] = (
     instruments.router,
@@ -12,5 +12,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     statistics.router,
     indicators.router,
     udf.router,
+    tickets.router,
 )
 """Everything under /api/v1."""
