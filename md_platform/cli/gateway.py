@@ -17,6 +17,8 @@ def gateway() -> None:
     from md_platform.gateway.server import GatewayConfig, serve
     from md_platform.serving.market import open_market
     from md_platform.settings import load_settings
+    from md_platform.storage.archive import Archive
+    from md_platform.storage.lake import Lake
     from md_platform.telemetry import configure_logging
 
     configure_logging()
@@ -24,7 +26,7 @@ def gateway() -> None:
     access, redis, database = access_config(settings), redis_url(settings), database_url(settings)
     require_safe("MDP_GATEWAY_HOST", settings.gateway_host, is_open=access.is_open)
     tls = require_tls(settings.tls_certificate, settings.tls_key)
-    market = open_market(Path(settings.lake), settings.archive, database, redis)
+    market = open_market(Lake(Path(settings.lake)), Archive(settings.archive), database, redis)
     with contextlib.closing(market), Authenticator(access, database, redis) as authenticator:
         config = GatewayConfig(
             redis_url=redis,

@@ -19,6 +19,7 @@ from md_platform.domain.events import Bar, Trade
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.domain.schemas import INDICATORS
 from md_platform.serving.market import Market, open_market
+from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
 from md_platform.storage.migrate import migrate
 from md_platform_tests.gateway.speaking import Client, running
@@ -60,19 +61,27 @@ def past(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     lake.write(lake.path(INDICATORS, ID, date), values)
     Ledger(module_database_url).record([PartitionRecord("indicators", ID, date, "ok", rows=180)])
-    with contextlib.closing(open_market(folder, str(folder / "archive"), module_database_url)) as market:
+    with contextlib.closing(open_market(lake, Archive(str(folder / "archive")), module_database_url)) as market:
         yield Past(market, module_database_url, trades, bars)
 
 
 @contextlib.asynccontextmanager
 async def replaying(past: Past, redis_url: str):
-    async with running(redis_url, database_url=past.url, market=past.market) as port:
-        async with connect(f"ws://127.0.0.1:{port}/replay", max_size=None) as connection:
-            yield Client(connection)
+    async with (
+        running(redis_url, database_url=past.url, market=past.market) as port,
+        connect(f"ws://127.0.0.1:{port}/replay", max_size=None) as connection,
+    ):
+        yield Client(connection)
 
 
 def asked(**given):
-    usual = {"instruments": [ID], "channels": ["trades"], "start": str(HOURS.start), "end": str(HOURS.end), "speed": None}
+    usual = {
+        "instruments": [ID],
+        "channels": ["trades"],
+        "start": str(HOURS.start),
+        "end": str(HOURS.end),
+        "speed": None,
+    }
     return usual | given
 
 
