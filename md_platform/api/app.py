@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from md_platform.api import health, metrics, problems
+from md_platform.api.body_limit import BodyLimit
 from md_platform.api.browsers import LocalOnly
 from md_platform.api.compression import Compression
 from md_platform.api.config import ApiConfig
@@ -47,7 +48,6 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
         docs_url=None,  # its page comes from a CDN
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=config.max_body_bytes,
         telemetry={"tracing": config.is_traced, "metrics": False, "logs": False},
     )
     app.state.stores = stores
@@ -58,6 +58,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
     roles(app)
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
     app.add_middleware(Compression)
     if config.is_open:
         app.add_middleware(LocalOnly, cors_origins=config.cors_origins)
