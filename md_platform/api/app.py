@@ -9,12 +9,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from md_platform.access.principal import ROLES
 from md_platform.api import health, metrics, problems
 from md_platform.api.body_limit import BodyLimit
 from md_platform.api.browsers import LocalOnly
 from md_platform.api.compression import Compression
 from md_platform.api.config import ApiConfig
 from md_platform.api.dependencies import Anyone, Requires
+from md_platform.api.description import describe
 from md_platform.api.middleware import RequestScope
 from md_platform.api.routes import ROUTERS
 from md_platform.api.stores import Stores
@@ -57,6 +59,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     app.include_router(metrics.router, responses=problems.RESPONSES)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
+    describe(app)
     roles(app)
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
     app.add_middleware(Compression)
@@ -77,7 +80,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
 
 def templates(app: FastAPI) -> dict[object, str]:
     """The template of each route of `app`, as /api/v1/bars/{id}, by its endpoint."""
-    return {context.endpoint: str(context.path) for context in iter_route_contexts(app.routes)}
+    return {context.endpoint: str(context.path_format) for context in iter_route_contexts(app.routes)}
 
 
 def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:
@@ -89,8 +92,12 @@ def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:
             if not needs:
                 raise ValueError(f"{context.path} names no role: give it reader(), trader(), admin() or anyone()")
             for method in context.methods or ():
-                found[method, str(context.path)] = needs[-1]
+                found[method, str(context.path_format)] = max(needs, key=_rank)
     return found
+
+
+def _rank(needs: Requires | Anyone) -> int:
+    return 1 + ROLES.index(needs.role) if isinstance(needs, Requires) else 0
 
 
 def _calls(dependant: Dependant) -> list[object]:
