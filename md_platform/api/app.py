@@ -59,6 +59,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     app.include_router(metrics.router, responses=problems.RESPONSES)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
+    app.state.allowed = _allowed(app)
     describe(app)
     roles(app)
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
@@ -76,6 +77,15 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
         )
     app.add_middleware(RequestScope, audit=stores.audit, is_encrypted=config.is_encrypted, templates=templates(app))
     return app
+
+
+def _allowed(app: FastAPI) -> dict[object, str]:
+    """What the path of each endpoint takes, as the header Allow says it."""
+    methods: dict[str, set[str]] = {}
+    contexts = list(iter_route_contexts(app.routes))
+    for context in contexts:
+        methods.setdefault(str(context.path_format), set()).update(context.methods or ())
+    return {context.endpoint: ", ".join(sorted(methods[str(context.path_format)])) for context in contexts}
 
 
 def templates(app: FastAPI) -> dict[object, str]:
