@@ -88,7 +88,9 @@ class Pipeline:
         """Begin to follow `instrument`, continuing from what a process before this one published: `tail`."""
         if instrument.id in self._tracked:
             return
-        self._tracked[instrument.id] = continued(instrument, feed, tail, indicators)
+        self._tracked[instrument.id], unpublished = continued(instrument, feed, tail, indicators)
+        if unpublished:
+            self._put(unpublished)
 
     def tracks(self, instrument: str) -> bool:
         """Whether an instrument is followed already, by another of its feeds."""
@@ -244,14 +246,18 @@ class Pipeline:
         for tracked in self._tracked.values():
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
             # of a silent one bars would close over trades that are still to come
-            if not self.holes.is_silent(tracked.instrument.id):
+            is_heard = not self.holes.is_silent(tracked.instrument.id)
+            if is_heard:
                 tracked.bars.advance(now_ns - skew)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
+                tracked.day.put(closed)
             if running:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
+            if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
+                out.append(statistics)
         if running:
             for instrument in self._changed_books & self._books.keys():
                 top = self._books[instrument].top(instrument, BOOK_LEVELS)

@@ -21,7 +21,19 @@ if shard ~= '' then
     if holder ~= token then return holder or '' end
 end
 if tonumber(redis.call('GET', position) or 0) >= tonumber(last_id) then return token end
-local at = 5
+local at = 6 + 5 * tonumber(ARGV[5])
+for rank = 6, at - 1, 5 do
+    local key, member, score, now, ttl = unpack(ARGV, rank, rank + 4)
+    local seen = key .. ':seen'
+    redis.call('ZADD', key, score, member)
+    redis.call('ZADD', seen, now, member)
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', '(' .. now - ttl)) do
+        redis.call('ZREM', key, gone)
+        redis.call('ZREM', seen, gone)
+    end
+    redis.call('EXPIRE', key, ttl)
+    redis.call('EXPIRE', seen, ttl)
+end
 while at <= #ARGV do
     local channel, payload, kept = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local latest, ttl, fields = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
@@ -41,7 +53,7 @@ end
 redis.call('SET', position, last_id)
 return token
 """
-"""ARGV: as in `Flush.send`, then for each message what `Flush.add` gives it. Returns the token of who may publish."""
+"""ARGV: as in `Flush.send`, what `Flush.rank` and `Flush.add` give it. Returns the token of who may publish."""
 
 
 class Fence(NamedTuple):
@@ -73,6 +85,7 @@ class Flush:
 
     def __init__(self) -> None:
         self._arguments: list[bytes | str | float] = []
+        self._ranks: list[str | float] = []
 
     def add(
         self,
@@ -91,10 +104,16 @@ class Flush:
         fields = [part for pair in (values or {}).items() for part in pair]
         self._arguments += [channel, payload, kept, latest, ttl_s, len(fields), *fields]
 
+    def rank(self, key: str, member: str, score: float, at_s: int, ttl_s: int) -> None:
+        """Give `member` of the sorted set `key` its score; who got none for `ttl_s` by `at_s` leaves the set."""
+        self._ranks += [key, member, score, at_s, ttl_s]
+
     async def send(self, script: AsyncScript, position: str, last_id: int, fence: Fence | None = None) -> None:
         """Do it, unless key `position` has reached `last_id`; LeaseLost where `fence` names another process."""
         key, token = (fence.key, fence.token) if fence else ("", "")
-        holder = await script(args=[position, last_id, key, token, *self._arguments])
+        holder = await script(
+            args=[position, last_id, key, token, len(self._ranks) // 5, *self._ranks, *self._arguments]
+        )
         if holder == token.encode():
             return
         if fence is not None and holder:

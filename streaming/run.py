@@ -7,7 +7,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -31,6 +31,7 @@ from streaming.indicators import InstrumentIndicators, opened
 from streaming.lease import Lease
 from streaming.limits import Pacer
 from streaming.outbox import Outbox, admitted
+from streaming.past import PastReader
 from streaming.pipeline import Pipeline
 from streaming.recording import Recorder
 from streaming.remembering import Remembered, remembered
@@ -58,8 +59,8 @@ _RUNNING_EVERY_TICKS = 5
 class StreamConfig:
     """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`.
 
-    With `shard` the spool's folder is shared with nobody, and its names are of that shard; `database_url` is where a
-    shard that was taken over looks for what was stored.
+    `database_url` and `lake` are where bars go on from. With `shard` the spool's folder is shared with nobody, and its
+    names are of that shard; one that was taken over also looks in the database for trades that were stored.
     """
 
     instruments: Sequence[str]
@@ -191,14 +192,19 @@ class LiveProcess:
         """Stream one venue, as soon as it has told its symbols."""
         connections: list[Connection] = []
         ask = Ask(self._sources, self._config.urls)
+        past = PastReader(self._config.lake, self._config.database_url)
         for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, ask):
             if self._recorder is not None:
                 self._recorder.describe(feed, subscribed)
             self._snapshots.add(feed, ask.fetcher(venue, feed))
-            for each in subscribed:
-                tail = self._remembered.tail(each.instrument.id, time.time_ns())
-                self._pipeline.track(each.instrument, feed, tail, await self._indicators(each.instrument.id))
+            for instrument in dict.fromkeys(each.instrument for each in subscribed):
+                if not self._pipeline.tracks(instrument.id):
+                    tail = self._remembered.tail(instrument.id, time.time_ns())
+                    known = await asyncio.to_thread(past.read, instrument.id, tail.past_until_ns)
+                    indicators = await self._indicators(instrument.id)
+                    self._pipeline.track(instrument, feed, replace(tail, past=known), indicators)
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
+        past.close()
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
@@ -207,7 +213,7 @@ class LiveProcess:
 
     async def _indicators(self, instrument: str) -> InstrumentIndicators | None:
         lake = self._config.lake
-        if lake is None or self._pipeline.tracks(instrument):
+        if lake is None:
             return None
         return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
