@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     sandbox_seed: int = 7
     stream: bool = Field(default=True, description="whether `mdp up` streams live")
     stream_port: int = Field(default=8002, ge=1, le=65_535, description="health and metrics of the live process")
+    book_levels: int = Field(default=10, ge=1, le=1_000, description="levels a side of published order books")
 
     @field_validator("instruments", mode="before")
     @classmethod

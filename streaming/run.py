@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import signal
 import ssl
@@ -24,6 +25,7 @@ from md_platform.storage.lake import Lake
 from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.assignment import Shard
+from streaming.book_answers import book_route
 from streaming.connection import Connection
 from streaming.delivery import Delivery
 from streaming.health import Health, served
@@ -77,6 +79,7 @@ class StreamConfig:
     ca_file: Path | None = None
     shard: Shard | None = None
     database_url: str | None = None
+    book_levels: int = 10
 
 
 def channels_named(text: str) -> list[Channel]:
@@ -162,11 +165,13 @@ class LiveProcess:
     def __init__(self, config: StreamConfig, lease: Lease | None = None, memory: Remembered | None = None) -> None:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
+        for instrument in itertools.chain.from_iterable(self._venues.values()):
+            config.calendar(instrument.id)  # one that no universe claims is told before any venue is asked
         self._spool = Spool(config.spool)
         self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
-        self._pipeline = Pipeline(self._outbox.put, self._recorder)
+        self._pipeline = Pipeline(self._outbox.put, self._recorder, book_levels=config.book_levels)
         self._sources = HistorySources(config.urls, config.cache)
         self._repair = Repair(self._sources, self._pipeline.holes.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
@@ -218,8 +223,10 @@ class LiveProcess:
         return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
     async def served(self) -> web.AppRunner | None:
-        """Serve health and metrics, where a port is given."""
-        return await served(self.health, self._config.port) if self._config.port is not None else None
+        """Serve health, metrics and books, where a port is given."""
+        if self._config.port is None:
+            return None
+        return await served(self.health, [book_route(self._pipeline)], self._config.port)
 
     async def close(self) -> None:
         """Write out what is left, unless that is another process's to do now."""
