@@ -1,0 +1,32 @@
+"""`mdp gateway`: run the WebSocket gateway alone."""
+
+# Imports stand inside of the commands, as the package's docstring explains.
+# ruff: noqa: PLC0415
+
+
+def gateway() -> None:
+    """Serve live data and replays by WebSocket until Ctrl-C. Several share one port: start it again."""
+    import asyncio
+
+    from md_platform.access.authenticator import Authenticator
+    from md_platform.access.binding import require_safe
+    from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.gateway.server import GatewayConfig, serve
+    from md_platform.settings import load_settings
+    from md_platform.telemetry import configure_logging
+
+    configure_logging()
+    settings = load_settings()
+    is_open = settings.auth == "open"
+    require_safe("MDP_GATEWAY_HOST", settings.gateway_host, is_open=is_open)
+    config = GatewayConfig(
+        redis_url=redis_url(settings),
+        authenticator=Authenticator(is_open=is_open),
+        host=settings.gateway_host,
+        port=settings.gateway_port,
+        database_url=database_url(settings),
+    )
+    asyncio.run(serve(config))
+
+
+COMMANDS = (gateway,)
