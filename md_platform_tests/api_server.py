@@ -1,6 +1,7 @@
 """A real API in this process: uvicorn in a thread, on real stores."""
 
 import contextlib
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,11 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from md_platform.access.audit import Audit
 from md_platform.access.authenticator import Authenticator
+from md_platform.access.config import AccessConfig, JwtConfig, tiers_with
+from md_platform.access.principal import Tier
+from md_platform.access.rates import Rates
 from md_platform.api.app import create_app
 from md_platform.api.config import ApiConfig
 from md_platform.api.stores import Stores, redis_client
@@ -31,7 +36,12 @@ class Served:
     client: httpx.Client
 
 
-def stores_of(folder: Path, database_url: str, redis_url: str, *, is_open: bool = True) -> Stores:
+ENTERPRISE = Tier("enterprise", messages_per_s=None, symbols=None, requests_per_minute=100_000)
+
+
+def stores_of(
+    folder: Path, database_url: str, redis_url: str, *, is_open: bool = True, jwt: JwtConfig | None = None
+) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
     lake, archive, ledger = Lake(folder / "lake"), Archive(str(folder / "archive")), Ledger(database_url)
     lake.root.mkdir(parents=True, exist_ok=True)
@@ -43,7 +53,9 @@ def stores_of(folder: Path, database_url: str, redis_url: str, *, is_open: bool 
         ledger=ledger,
         reader=Reader(lake, archive, ledger),
         universes=load_universes(),
-        authenticator=Authenticator(is_open=is_open),
+        authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
+        rates=Rates(redis_url),
+        audit=Audit(database_url, dt.timedelta(days=1)),
     )
 
 

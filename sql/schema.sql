@@ -61,6 +61,38 @@ CREATE FUNCTION md.partition_start(moment timestamp with time zone, step interva
 
 COMMENT ON FUNCTION md.partition_start(moment timestamp with time zone, step interval) IS 'Start of the partition that holds the moment';
 
+CREATE TABLE md.api_keys (
+    id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    secret_hash text NOT NULL,
+    role text NOT NULL,
+    scopes text[] DEFAULT '{}'::text[] NOT NULL,
+    tier text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'trader'::text, 'admin'::text]))),
+    CONSTRAINT api_keys_tier_check CHECK ((tier = ANY (ARRAY['free'::text, 'premium'::text, 'enterprise'::text])))
+);
+
+COMMENT ON TABLE md.api_keys IS 'API keys, made and revoked by mdp token';
+
+CREATE TABLE md.audit_log (
+    at timestamp with time zone NOT NULL,
+    principal text COLLATE pg_catalog."C",
+    address text NOT NULL,
+    service text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    route text NOT NULL COLLATE pg_catalog."C",
+    target text NOT NULL,
+    status smallint NOT NULL,
+    bytes bigint NOT NULL,
+    ms double precision NOT NULL,
+    trace_id text NOT NULL COLLATE pg_catalog."C"
+);
+
+COMMENT ON TABLE md.audit_log IS 'Every access to data: who, when, what, how it ended; no secrets';
+
 CREATE TABLE md.bars_1m (
     instrument_id integer NOT NULL,
     source_id smallint NOT NULL,
@@ -1151,6 +1183,9 @@ COMMENT ON COLUMN md.venue_events.last_missing IS 'Last of them';
 
 COMMENT ON COLUMN md.venue_events.detail IS 'What else is known';
 
+ALTER TABLE ONLY md.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY md.instruments
     ADD CONSTRAINT instruments_id_key UNIQUE (id);
 
@@ -1174,6 +1209,10 @@ ALTER TABLE ONLY md.sources
 
 ALTER TABLE ONLY md.spool_progress
     ADD CONSTRAINT spool_progress_pkey PRIMARY KEY (spool);
+
+CREATE INDEX audit_log_by_principal ON md.audit_log USING btree (principal, at);
+
+CREATE INDEX audit_log_by_time ON md.audit_log USING brin (at);
 
 CREATE UNIQUE INDEX bars_1m_instrument_id_timeframe_open_time_source_id_revisio_idx ON ONLY md.bars_1m USING btree (instrument_id, timeframe, open_time, source_id, revision);
 

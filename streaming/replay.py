@@ -12,6 +12,7 @@ from md_platform.domain.instruments import Instrument
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
 from md_platform.venues import VENUES
+from md_platform.venues.ccxt_feed import feed_named
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
 from streaming.limits import Pacer
@@ -47,7 +48,8 @@ def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
         found: dict[str, tuple[Feed, list[Subscription]]] = {}
         for each in described:
             instrument = Instrument.parse(each.instrument, native=each.native)
-            _, subscribed = found.setdefault(each.feed, (feeds[each.feed], []))
+            feed = feed_named(each.feed) or feeds[each.feed]
+            _, subscribed = found.setdefault(each.feed, (feed, []))
             subscribed.append(Subscription(each.channel, instrument))
     except (msgspec.ValidationError, KeyError) as error:
         raise InvalidFile(f"{path} does not say what it was subscribed to ({error})") from None

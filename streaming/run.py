@@ -32,6 +32,7 @@ from streaming.health import Health, served
 from streaming.indicators import InstrumentIndicators, opened
 from streaming.lease import Lease
 from streaming.limits import Pacer
+from streaming.link import Link
 from streaming.outbox import Outbox, admitted
 from streaming.past import PastReader
 from streaming.pipeline import Pipeline
@@ -201,7 +202,8 @@ class LiveProcess:
         for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, ask):
             if self._recorder is not None:
                 self._recorder.describe(feed, subscribed)
-            self._snapshots.add(feed, ask.fetcher(venue, feed))
+            if feed.snapshot_request is not None:
+                self._snapshots.add(feed, ask.fetcher(venue, feed))
             for instrument in dict.fromkeys(each.instrument for each in subscribed):
                 if not self._pipeline.tracks(instrument.id):
                     tail = self._remembered.tail(instrument.id, time.time_ns())
@@ -275,10 +277,19 @@ def connections_of(
     """The connections of one feed."""
     venue = subscribed[0].instrument.venue
     pacer = Pacer(feed.connect_limit, feed.message_limit)
-    override = config.urls.get(venue, VenueUrls()).ws
-    tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
-    links = sockets(ask.address, tls)
+    override = config.urls.get(venue, VenueUrls())
     name = f"{feed.name}-s{config.shard.index}" if config.shard else feed.name
     for number, carried in enumerate(shards(feed, subscribed)):
-        urls = (override,) if override else feed.urls
+        urls = (override.ws,) if override.ws else feed.urls
+        links = links_of(feed, override, config.ca_file, ask)
         yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, links)
+
+
+def links_of(feed: Feed, override: VenueUrls, ca_file: Path | None, ask: Ask) -> Callable[[Connection, str], Link]:
+    """What makes the links of one connection of `feed`."""
+    authority = str(ca_file) if ca_file else None
+    if feed.ccxt is not None:
+        from streaming.ccxt_link import CcxtLinks  # noqa: PLC0415 - ccxt takes long to import, and few need it
+
+        return CcxtLinks(feed.ccxt, override, authority)
+    return sockets(ask.address, ssl.create_default_context(cafile=authority))

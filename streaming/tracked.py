@@ -41,6 +41,8 @@ class Tracked:
     """One instrument: its trades so far and the bars they make.
 
     `unknown` are the stretches of the day before `known_since_ns` that history has yet to bring.
+    `needs_proof` is whether history has yet to show that it gives trades the ids that the feed gives them: of our own
+    feeds tests have shown it, of ccxt's nobody has. A trade under two names would be two.
     """
 
     instrument: Instrument
@@ -51,6 +53,7 @@ class Tracked:
     known_since_ns: int
     unknown: Sequence[tuple[int, int]]
     indicators: InstrumentIndicators | None = None
+    needs_proof: bool = False
 
 
 def continued(
@@ -73,7 +76,7 @@ def continued(
     recent = [trade for trade in tail.trades if trade.ts_event >= tail.complete_since_ns]
     closed = bars.resume([*past.days, *today], recent, midnight_ns, until_ns, unknown) + bars.closed()
     day = LiveDay(instrument.id, [*past.minutes, *closed], past.unknown, midnight_ns)
-    tracked = Tracked(instrument, feed.name, tape, bars, day, until_ns, unknown, indicators)
+    tracked = Tracked(instrument, feed.name, tape, bars, day, until_ns, unknown, indicators, feed.ccxt is not None)
     values = indicators.values(closed) if indicators is not None else []
     if not recent:
         return tracked, []

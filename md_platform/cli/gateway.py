@@ -10,6 +10,7 @@ def gateway() -> None:
 
     from md_platform.access.authenticator import Authenticator
     from md_platform.access.binding import require_safe
+    from md_platform.cli.access import access_config
     from md_platform.embedded.platform import database_url, redis_url
     from md_platform.gateway.server import GatewayConfig, serve
     from md_platform.settings import load_settings
@@ -17,16 +18,17 @@ def gateway() -> None:
 
     configure_logging()
     settings = load_settings()
-    is_open = settings.auth == "open"
-    require_safe("MDP_GATEWAY_HOST", settings.gateway_host, is_open=is_open)
-    config = GatewayConfig(
-        redis_url=redis_url(settings),
-        authenticator=Authenticator(is_open=is_open),
-        host=settings.gateway_host,
-        port=settings.gateway_port,
-        database_url=database_url(settings),
-    )
-    asyncio.run(serve(config))
+    access, redis, database = access_config(settings), redis_url(settings), database_url(settings)
+    require_safe("MDP_GATEWAY_HOST", settings.gateway_host, is_open=access.is_open)
+    with Authenticator(access, database, redis) as authenticator:
+        config = GatewayConfig(
+            redis_url=redis,
+            authenticator=authenticator,
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            database_url=database,
+        )
+        asyncio.run(serve(config))
 
 
 COMMANDS = (gateway,)

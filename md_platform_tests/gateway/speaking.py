@@ -12,6 +12,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from md_platform.access.authenticator import Authenticator
+from md_platform.access.config import AccessConfig
 from md_platform.domain.events import Book, Trade
 from md_platform.domain.wire import Published, channel_of, encode
 from md_platform.gateway.server import Gateway, GatewayConfig
@@ -84,7 +85,9 @@ class Client:
 @asynccontextmanager
 async def running(redis_url: str, **config: Any) -> AsyncIterator[int]:
     """The port of a gateway."""
-    config = {"authenticator": Authenticator(is_open=True), "port": 0, **config}
+    database_url = config.get("database_url", "")
+    authenticator = Authenticator(AccessConfig(is_open=True, tiers={}), database_url, redis_url)
+    config = {"authenticator": authenticator, "port": 0, **config}
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(Gateway(GatewayConfig(redis_url, **config)).run(port.set_result))
     try:

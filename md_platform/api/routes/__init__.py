@@ -2,5 +2,7 @@
 
 from fastapi import APIRouter
 
-ROUTERS: tuple[APIRouter, ...] = ()
+from md_platform.api.routes import tickets
+
+ROUTERS: tuple[APIRouter, ...] = (tickets.router,)
 """Everything under /api/v1."""
