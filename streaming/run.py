@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import shutil
 import signal
 import ssl
@@ -166,8 +165,6 @@ class LiveProcess:
     def __init__(self, config: StreamConfig, lease: Lease | None = None, memory: Remembered | None = None) -> None:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
-        for instrument in itertools.chain.from_iterable(self._venues.values()):
-            config.calendar(instrument.id)  # one that no universe claims is told before any venue is asked
         self._spool = Spool(config.spool)
         self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
