@@ -20,9 +20,8 @@ from md_platform.access.rates import Rates
 from md_platform.api.app import create_app
 from md_platform.api.config import ApiConfig
 from md_platform.api.stores import Stores, redis_client
-from md_platform.catalog.ledger import Ledger
-from md_platform.catalog.reading import Reader
 from md_platform.embedded.ports import free_port
+from md_platform.serving.market import open_market
 from md_platform.settings import load_universes
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
@@ -43,16 +42,18 @@ def stores_of(
     folder: Path, database_url: str, redis_url: str, *, is_open: bool = True, jwt: JwtConfig | None = None
 ) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
-    lake, archive, ledger = Lake(folder / "lake"), Archive(str(folder / "archive")), Ledger(database_url)
+    lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
+    market = open_market(lake, archive, database_url, redis_url)
     lake.root.mkdir(parents=True, exist_ok=True)
     return Stores(
         database_url=database_url,
         redis=redis_client(redis_url),
         lake=lake,
         archive=archive,
-        ledger=ledger,
-        reader=Reader(lake, archive, ledger),
+        ledger=market.ledger,
+        reader=market.history,
         universes=load_universes(),
+        market=market,
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),
         audit=Audit(database_url, dt.timedelta(days=1)),

@@ -500,7 +500,20 @@ CREATE TABLE md.instruments (
     id text NOT NULL COLLATE pg_catalog."C",
     universe text NOT NULL COLLATE pg_catalog."C",
     native text NOT NULL,
-    registered_at timestamp with time zone DEFAULT now() NOT NULL
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    base text GENERATED ALWAYS AS (split_part(split_part(id, ':'::text, 2), '-'::text, 1)) STORED,
+    quote text GENERATED ALWAYS AS (NULLIF(NULLIF(split_part(split_part(id, ':'::text, 2), '-'::text, 2), ''::text), 'PERP'::text)) STORED,
+    name text DEFAULT ''::text NOT NULL,
+    asset_class text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL COLLATE pg_catalog."C",
+    listed_at timestamp with time zone,
+    delisted_at timestamp with time zone,
+    tick_size double precision,
+    lot_size double precision,
+    CONSTRAINT instruments_lot_size_check CHECK ((lot_size > (0)::double precision)),
+    CONSTRAINT instruments_status_check CHECK ((status = ANY (ARRAY['active'::text, 'delisted'::text]))),
+    CONSTRAINT instruments_tick_size_check CHECK ((tick_size > (0)::double precision))
 );
 
 COMMENT ON TABLE md.instruments IS 'Everything that is known to trade';
@@ -514,6 +527,26 @@ COMMENT ON COLUMN md.instruments.universe IS 'Universe that claims it; empty whe
 COMMENT ON COLUMN md.instruments.native IS 'The venue''s own symbol; empty where unknown';
 
 COMMENT ON COLUMN md.instruments.registered_at IS 'When it was first seen, UTC';
+
+COMMENT ON COLUMN md.instruments.base IS 'What is traded';
+
+COMMENT ON COLUMN md.instruments.quote IS 'What it is paid in; null where the id does not say, as of stocks';
+
+COMMENT ON COLUMN md.instruments.name IS 'In words; empty where nobody gave one';
+
+COMMENT ON COLUMN md.instruments.asset_class IS 'crypto, perpetual, stock, forex, ...; empty: what the id suggests';
+
+COMMENT ON COLUMN md.instruments.tags IS 'Words to find it by';
+
+COMMENT ON COLUMN md.instruments.status IS 'active or delisted; what is delisted keeps its data';
+
+COMMENT ON COLUMN md.instruments.listed_at IS 'When it began to trade, UTC; null where unknown';
+
+COMMENT ON COLUMN md.instruments.delisted_at IS 'When it ceased to trade, UTC; null while it trades';
+
+COMMENT ON COLUMN md.instruments.tick_size IS 'Smallest step of its price, quote currency; null where unknown';
+
+COMMENT ON COLUMN md.instruments.lot_size IS 'Smallest step of its amount, base currency; null where unknown';
 
 ALTER TABLE md.instruments ALTER COLUMN instrument_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME md.instruments_instrument_id_seq

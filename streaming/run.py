@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import shutil
 import signal
 import ssl
@@ -133,8 +134,10 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
-        for each in subscribed:
-            pipeline.track(each.instrument, feed, Tail(0))
+        for instrument in {each.instrument.id: each.instrument for each in subscribed}.values():
+            if not pipeline.tracks(instrument.id):
+                indicators = await indicators_of(config, instrument.id, player.first_day)
+                pipeline.track(instrument, feed, Tail(0), indicators)
     tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
@@ -144,6 +147,15 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     finally:
         await ended(tasks)
         spool.close()
+
+
+async def indicators_of(
+    config: StreamConfig, instrument: str, today: dt.date | None = None
+) -> InstrumentIndicators | None:
+    """Indicators of `instrument` that go on from the lake's bars before `today`; None where there is no lake."""
+    if config.lake is None:
+        return None
+    return await asyncio.to_thread(opened, instrument, config.lake, config.calendar(instrument), today)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -205,7 +217,7 @@ class LiveProcess:
                 if not self._pipeline.tracks(instrument.id):
                     tail = self._remembered.tail(instrument.id, time.time_ns())
                     known = await asyncio.to_thread(past.read, instrument.id, tail.past_until_ns)
-                    indicators = await self._indicators(instrument.id)
+                    indicators = await indicators_of(self._config, instrument.id)
                     self._pipeline.track(instrument, feed, replace(tail, past=known), indicators)
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         past.close()
@@ -214,12 +226,6 @@ class LiveProcess:
                 self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
-
-    async def _indicators(self, instrument: str) -> InstrumentIndicators | None:
-        lake = self._config.lake
-        if lake is None:
-            return None
-        return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
     async def served(self) -> web.AppRunner | None:
         """Serve health, metrics and books, where a port is given."""

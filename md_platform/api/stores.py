@@ -12,6 +12,7 @@ from md_platform.access.authenticator import Authenticator
 from md_platform.access.rates import Rates
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
+from md_platform.serving.market import Market
 from md_platform.settings import Universe
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
@@ -31,11 +32,13 @@ class Stores:
     reader: Reader
     universes: tuple[Universe, ...]
     authenticator: Authenticator
+    market: Market
     rates: Rates
     audit: Audit
 
     async def close(self) -> None:
         """Write what waits, and close every connection."""
+        self.market.close()
         await self.redis.aclose()
         await asyncio.to_thread(self.authenticator.close)
         await asyncio.to_thread(self.audit.close)

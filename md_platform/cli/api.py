@@ -61,10 +61,9 @@ def application() -> "FastAPI":
     from md_platform.api.app import create_app
     from md_platform.api.config import ApiConfig
     from md_platform.api.stores import Stores, redis_client
-    from md_platform.catalog.ledger import Ledger
-    from md_platform.catalog.reading import Reader
     from md_platform.cli.access import access_config
     from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.serving.market import open_market
     from md_platform.settings import load_settings, load_universes
     from md_platform.storage.archive import Archive
     from md_platform.storage.lake import Lake
@@ -73,7 +72,8 @@ def application() -> "FastAPI":
     configure_logging()
     settings = load_settings()
     database, redis = database_url(settings), redis_url(settings)
-    lake, archive, ledger = Lake(Path(settings.lake)), Archive(settings.archive), Ledger(database)
+    lake, archive = Lake(Path(settings.lake)), Archive(settings.archive)
+    market = open_market(lake, archive, database, redis)
     access = access_config(settings)
     if settings.otlp_url:
         tracing.send_to(settings.otlp_url)
@@ -82,9 +82,10 @@ def application() -> "FastAPI":
         redis=redis_client(redis),
         lake=lake,
         archive=archive,
-        ledger=ledger,
-        reader=Reader(lake, archive, ledger),
+        ledger=market.ledger,
+        reader=market.history,
         universes=load_universes(settings.universes_file),
+        market=market,
         authenticator=Authenticator(access, database, redis),
         rates=Rates(redis),
         audit=Audit(database, settings.retention_audit),

@@ -53,6 +53,18 @@ def until_published(client: redis.Redis, timeframe: str, since_ns: int, *, is_cl
         time.sleep(0.1)
 
 
+def until_told(client: redis.Redis, since_ns: int, timeout_s: float) -> DayStatistics:
+    """The first statistics of a minute that ended since."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        for _, fields in client.xrange(f"md:log:day:{LTC}"):
+            for event in decode(fields[b"m"]):
+                if isinstance(event, DayStatistics) and event.at >= since_ns:
+                    return event
+        assert time.monotonic() < deadline, f"no statistics within {timeout_s} s"
+        time.sleep(0.1)
+
+
 def happened(http: str, start: dt.datetime) -> list[tuple[int, float]]:
     """Fills and size of each trade since `start`."""
     found: list[dict[str, object]] = []
@@ -101,18 +113,9 @@ def test_bars_of_the_day_go_on_after_a_kill(
                 counted, size = counted + fills, size + each
             assert counted == day.trade_count
             assert day.volume == pytest.approx(size, rel=1e-9)
-            until_published(client, "1m", killed_ns, is_closed=True, timeout_s=90)
-            time.sleep(1)
-            statistics = [
-                event
-                for _, fields in client.xrange(f"md:log:day:{LTC}")
-                for event in decode(fields[b"m"])
-                if isinstance(event, DayStatistics)
-            ]
+            statistics = until_told(client, killed_ns, 90)
         minutes = {bar.open_time: bar for bar in published(client, "1m") if bar.is_closed}
-        end = statistics[-1].at
-        assert statistics[-1].volume == pytest.approx(
-            sum(bar.volume for at, bar in minutes.items() if at < end), rel=1e-9
-        )
+        volume = sum(bar.volume for at, bar in minutes.items() if at < statistics.at)
+        assert statistics.volume == pytest.approx(volume, rel=1e-9)
         keys = [(bar.open_time, bar.revision) for bar in published(client, "1m") if bar.is_closed]
         assert len(keys) - len(set(keys)) <= 2
