@@ -21,7 +21,7 @@ from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform_tests.sandbox_server import running_sandbox
 
-LTC = "sandbox:LTC-USDT"
+ETH = "sandbox:ETH-USDT"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -39,7 +39,7 @@ def process(environment: dict[str, str], log: Path, *arguments: str) -> Iterator
 
 
 def published(client: redis.Redis, timeframe: str, after: bytes = b"-") -> list[Bar]:
-    entries = client.xrange(f"md:log:bars:{LTC}:{timeframe}", after)
+    entries = client.xrange(f"md:log:bars:{ETH}:{timeframe}", after)
     return [event for _, fields in entries for event in decode(fields[b"m"]) if isinstance(event, Bar)]
 
 
@@ -57,7 +57,7 @@ def until_told(client: redis.Redis, since_ns: int, timeout_s: float) -> DayStati
     """The first statistics of a minute that ended since."""
     deadline = time.monotonic() + timeout_s
     while True:
-        for _, fields in client.xrange(f"md:log:day:{LTC}"):
+        for _, fields in client.xrange(f"md:log:day:{ETH}"):
             for event in decode(fields[b"m"]):
                 if isinstance(event, DayStatistics) and event.at >= since_ns:
                     return event
@@ -71,7 +71,7 @@ def happened(http: str, start: dt.datetime) -> list[tuple[int, float]]:
     query: dict[str, object] = {"startTime": int(start.timestamp() * 1000)}
     while True:
         page = httpx.get(
-            f"{http}/binance/api/v3/aggTrades", params={"symbol": "LTCUSDT", "limit": 1000, **query}
+            f"{http}/binance/api/v3/aggTrades", params={"symbol": "ETHUSDT", "limit": 1000, **query}
         ).json()
         found += page
         if len(page) < 1000:
@@ -98,12 +98,12 @@ def test_bars_of_the_day_go_on_after_a_kill(
         if with_database:
             environment["MDP_DATABASE_URL"] = database_url
             running.enter_context(process(environment, tmp_path / "writer.log", "write"))
-        with process(environment, tmp_path / "first.log", "--instruments", LTC) as first:
+        with process(environment, tmp_path / "first.log", "--instruments", ETH) as first:
             until_published(client, "1d", 0, is_closed=False, timeout_s=120)
             first.send_signal(signal.SIGKILL)
             first.wait()
         killed_ns = time.time_ns()
-        with process(environment, tmp_path / "second.log", "--instruments", LTC):
+        with process(environment, tmp_path / "second.log", "--instruments", ETH):
             day = until_published(client, "1d", killed_ns, is_closed=False, timeout_s=90)
             midnight = dt.datetime.fromtimestamp(day.open_time / 1e9, UTC)
             counted, size = 0, 0.0
