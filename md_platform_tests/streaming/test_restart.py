@@ -117,5 +117,6 @@ def test_bars_of_the_day_go_on_after_a_kill(
         minutes = {bar.open_time: bar for bar in published(client, "1m") if bar.is_closed}
         volume = sum(bar.volume for at, bar in minutes.items() if at < statistics.at)
         assert statistics.volume == pytest.approx(volume, rel=1e-9)
-        keys = [(bar.open_time, bar.revision) for bar in published(client, "1m") if bar.is_closed]
-        assert len(keys) - len(set(keys)) <= 2
+        if with_database:  # else nobody remembers what was said
+            keys = [(bar.open_time, bar.revision) for bar in published(client, "1m") if bar.is_closed]
+            assert len(keys) - len(set(keys)) <= 2
