@@ -16,7 +16,9 @@ import httpx
 import pytest
 import trustme
 
-from md_platform.embedded.ports import free_port
+from md_platform.embedded.ports import free_port, is_healthy
+from md_platform.embedded.serving_services import api_address, trusted
+from md_platform.settings import load_settings
 from md_platform.storage.migrate import migrate
 
 
@@ -146,3 +148,6 @@ def test_it_speaks_tls(environment: dict[str, str], tmp_path: Path):
     files = {"MDP_TLS_CERTIFICATE": str(tmp_path / "chain.pem"), "MDP_TLS_KEY": str(tmp_path / "key.pem")}
     with api({**environment, **files}, verify=context) as client:
         assert "max-age" in client.get("/healthz").headers["strict-transport-security"]
+        settings = load_settings({name: value for name, value in {**environment, **files}.items() if "MDP" in name})
+        assert is_healthy(api_address(settings), trusted(settings))
+        assert not is_healthy(api_address(settings))
