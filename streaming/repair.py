@@ -26,53 +26,60 @@ log = structlog.get_logger(__name__)
 _WAITS_S = (0.5, 2.0, 5.0, 15.0, 60.0)
 _MARGIN_NS = 1_000_000_000
 _LONGEST_NS = 24 * 3_600 * 1_000_000_000
-_QUEUE = 10_000
+_HOLES_AT_MOST = 10_000
 _SETTLED_S = 3.0  # after the end of a hole history is asked
-_WORKERS = 4
+_AT_ONCE = 4
 
 
 class Repair:
-    """Fills holes in the background. Overflow policy: beyond the queue a hole is left open, and said so."""
+    """Fills holes in the background, a few at once; those that wait for their time keep no other one waiting.
+
+    Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
+    """
 
     def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], None]) -> None:
         self._sources = sources
         self._give = give
-        self._queue: asyncio.Queue[Hole] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[Hole] = asyncio.Queue()
+        self._asking = asyncio.Semaphore(_AT_ONCE)
+        self._open = 0
         self.left_open = 0
 
     def put(self, hole: Hole) -> None:
         """Queue a hole."""
-        if (hole.end_ns - hole.start_ns > _LONGEST_NS and not hole.by_bars) or self._queue.full():
-            self._leave(hole, "too long for the live process" if not self._queue.full() else "too many holes")
+        if self._open >= _HOLES_AT_MOST:
+            self._leave(hole, "too many holes")
+        elif hole.end_ns - hole.start_ns > _LONGEST_NS and not hole.by_bars:
+            self._leave(hole, "too long for the live process")
         else:
+            self._open += 1
             self._queue.put_nowait(hole)
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(_WORKERS):
-                group.create_task(self._work())
+            while True:
+                group.create_task(self._fill(await self._queue.get()))
 
-    async def _work(self) -> None:
-        while True:
-            hole = await self._queue.get()
-            reason = "history does not have all of it"
-            for wait_s in _WAITS_S:
-                await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
-                hole = served_part(hole, time.time_ns())
-                try:
+    async def _fill(self, hole: Hole) -> None:
+        reason = "history does not have all of it"
+        for wait_s in _WAITS_S:
+            await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
+            hole = served_part(hole, time.time_ns())
+            try:
+                async with self._asking:
                     found = await asyncio.to_thread(self._asked, hole)
-                except (SourceError, UserError) as error:
-                    reason = str(error)
-                    if not error.retryable:
-                        self._leave(hole, reason)
-                        break
-                    continue
-                if _fills(found, hole):
-                    self._give(hole, found)
+            except (SourceError, UserError) as error:
+                reason = str(error)
+                if not error.retryable:
                     break
-            else:
-                self._leave(hole, reason)
+                continue
+            if _fills(found, hole):
+                self._open -= 1
+                self._give(hole, found)
+                return
+        self._open -= 1
+        self._leave(hole, reason)
 
     def _leave(self, hole: Hole, reason: str) -> None:
         self.left_open += 1

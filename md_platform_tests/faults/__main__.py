@@ -40,7 +40,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=30, help="kill -9 at so many moments")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--folder", type=Path, help="empty folder for what the processes write, kept; default a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="empty folder for what the processes write, kept; default a temporary one"
+    )
     return parser.parse_args()
 
 

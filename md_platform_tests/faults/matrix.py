@@ -50,9 +50,7 @@ def _tried(rig: Rig, judge: Judge, name: str, commit: Callable[[], None], report
     try:
         commit()
         ended_us = time.time_ns() // 1_000
-        fresh_s = until(
-            lambda: rig.listener.is_fresh(ended_us * 1_000), _WITHIN_S, "fresh trades and books on Redis"
-        )
+        fresh_s = until(lambda: rig.listener.is_fresh(ended_us * 1_000), _WITHIN_S, "fresh trades and books on Redis")
         whole_s = fresh_s + until(lambda: not judge.missing(ended_us), _WITHIN_S, "every trade in the database")
         time.sleep(1)  # what reports a repair is stored after what was repaired
     except TimeoutError as error:

@@ -28,7 +28,9 @@ def printed(verdicts: Sequence[Verdict]) -> None:
     table = Table("trial", *_COLUMNS.values(), "fresh s", "whole s", "verdict", box=None, pad_edge=False)
     for each in verdicts:
         figures = [f"{getattr(each, name):,}" for name in _COLUMNS]
-        table.add_row(each.trial, *figures, f"{each.fresh_s:.1f}", f"{each.whole_s:.1f}", "ok" if each.is_good else "BAD")
+        table.add_row(
+            each.trial, *figures, f"{each.fresh_s:.1f}", f"{each.whole_s:.1f}", "ok" if each.is_good else "BAD"
+        )
     console = Console(width=170)
     console.print(table)
     for each in verdicts:

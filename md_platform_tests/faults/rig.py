@@ -86,7 +86,11 @@ class Rig:
         }
         with self.log(name).open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "streaming", *arguments], env=environment, cwd=self.folder, stdout=log, stderr=log
+                [sys.executable, "-m", "streaming", *arguments],
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
             )
 
     def log(self, name: str) -> Path:
@@ -120,7 +124,9 @@ class Rig:
         """Last row of the spool that is stored."""
         spool = Spool(self.home / "stream" / "spool.db")
         with contextlib.closing(spool), psycopg.connect(self.database.url) as connection:
-            found = connection.execute("SELECT last_row FROM md.spool_progress WHERE spool = %s", (spool.id,)).fetchone()
+            found = connection.execute(
+                "SELECT last_row FROM md.spool_progress WHERE spool = %s", (spool.id,)
+            ).fetchone()
         return int(found[0]) if found else 0
 
     def close(self) -> None:
