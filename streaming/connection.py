@@ -7,213 +7,25 @@ quotes, bars and books are taken from the primary link alone.
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import picows
 import structlog
 
-from md_platform.domain.books import OrderBook
-from md_platform.domain.events import (
-    Bar,
-    BookUpdate,
-    Channel,
-    Event,
-    FeedNotice,
-    Heartbeat,
-    NoticeKind,
-    Quote,
-    ReconnectAsked,
-    Refused,
-    Reply,
-    Subscribed,
-    Trade,
-)
+from md_platform.domain.events import Channel, FeedNotice, NoticeKind
 from md_platform.errors import SourceError
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.limits import Pacer
+from streaming.link import Intake, Link
 
 log = structlog.get_logger(__name__)
 
-_CONNECT_TIMEOUT_S = 5.0
 _CONFIRM_TIMEOUT_S = 30.0  # Bitfinex took 13 s for two dozen
 _WATCH_EVERY_S = 0.25
 _RENEW_AT = 0.95  # of the venue's longest connection
-_NOTHING_AT_ALL_S = 60.0  # every venue sends heartbeats or quotes more often
-_NEVER_HEARD_S = 900.0
-_UNUSUAL = 30
 _STEADY_S = 60.0  # a link that lived this long was no failure of the address
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_TEXT = picows.WSMsgType.TEXT
-_PARTS = (_TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION)
-_CHANNEL_OF: dict[type, Channel] = {Trade: "trades", Quote: "quotes", BookUpdate: "book", Bar: "bars"}
-
-
-class Intake(Protocol):
-    """Where a connection puts what it receives."""
-
-    def frames(self, link: "Link", frames: Sequence[bytes], received_ns: int) -> None:
-        """Frames as they came, before anything is made of them: for recording."""
-
-    def sent(self, link: "Link", frame: bytes | str) -> None:
-        """What we send: for recording."""
-
-    def events(self, link: "Link", events: Sequence[Event]) -> None:
-        """What they mean, in order."""
-
-    def notice(self, notice: FeedNotice) -> None:
-        """Something happened to the connection itself."""
-
-    def opened(self, link: "Link") -> None:
-        """`link` is primary and has every subscription confirmed."""
-
-    def closed(self, link: "Link") -> None:
-        """`link` was primary and is gone."""
-
-
-@dataclass(slots=True)
-class Silence:
-    """How long a channel has said nothing, and how long it usually does: few trade at night, and that is no stall."""
-
-    since: float
-    usual_s: float = 0.0
-
-    def broken(self, now: float) -> None:
-        """It spoke."""
-        self.usual_s += 0.1 * (now - self.since - self.usual_s)
-        self.since = now
-
-    def allowed_s(self, least_s: float) -> float:
-        """Silence from which it counts as stalled: `least_s`, and more for a channel that is often silent."""
-        return max(least_s, _UNUSUAL * self.usual_s) if self.usual_s else max(least_s, _NEVER_HEARD_S)
-
-
-class Link(picows.WSListener):
-    """One socket from connect to disconnect, with its session."""
-
-    def __init__(self, connection: "Connection", url: str) -> None:
-        self.connection = connection
-        self.url = url
-        self.session = connection.feed.session(connection.subscriptions)
-        self.is_primary = False
-        self.connected_ns = 0
-        self.last_ns = 0
-        self.heard: dict[Channel, Silence] = {}
-        self.unconfirmed = {(s.channel, s.instrument.native.upper()) for s in connection.subscriptions}
-        self.refused: list[str] = []
-        self.books: dict[str, OrderBook] = {}
-        self.ended = asyncio.Event()
-        self._transport: picows.WSTransport | None = None
-        self._frames: list[bytes] = []
-        self._fragments: list[bytes] = []
-        self._sent_at = time.monotonic()
-
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        """Called by picows."""
-        self._transport = transport
-        self.connected_ns = self.last_ns = time.time_ns()
-
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002 - picows' signature
-        """Called by picows."""
-        self._hand_over()
-        self.ended.set()
-
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """Collect the frames of one read of the socket, then hand them over together."""
-        kind = frame.msg_type
-        if kind is _TEXT and frame.fin:  # nearly all of them
-            self._frames.append(frame.get_payload_as_bytes())
-        elif kind in _PARTS:
-            self._fragments.append(frame.get_payload_as_bytes())
-            if frame.fin:
-                self._frames.append(b"".join(self._fragments))
-                self._fragments.clear()
-        elif kind == picows.WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-        if frame.last_in_buffer:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._frames:
-            frames, self._frames = self._frames, []
-            self.received(frames, time.time_ns())
-
-    def received(self, frames: Sequence[bytes], received_ns: int) -> None:
-        """Make events of `frames` and hand both over."""
-        self.last_ns = received_ns
-        intake = self.connection.intake
-        intake.frames(self, frames, received_ns)
-        events = self.session.receive(frames, received_ns)
-        if events:
-            self._note(events)
-            intake.events(self, events)
-
-    def _note(self, events: Sequence[Event]) -> None:
-        """Answer pings, count confirmations, remember when each channel last spoke."""
-        now = time.monotonic()
-        for kind in set(map(type, events)):
-            channel = _CHANNEL_OF.get(kind)
-            if channel is not None:
-                self.heard.setdefault(channel, Silence(now)).broken(now)
-            elif kind is not Heartbeat:
-                for event in events:
-                    if isinstance(event, Reply):
-                        self.send(event.frame)
-                    elif isinstance(event, Subscribed):
-                        self._confirmed(event)
-                    elif isinstance(event, Refused):
-                        self.refused.append(event.reason)
-                        self._confirmed(Subscribed(event.channel, event.symbols or ["?"]))
-                    elif isinstance(event, ReconnectAsked):
-                        self.connection.renew()
-                break
-
-    def _confirmed(self, event: Subscribed) -> None:
-        symbols = {symbol.upper() for symbol in event.symbols}
-        self.unconfirmed = {
-            (channel, native)
-            for channel, native in self.unconfirmed
-            if event.channel not in (channel, None) or (symbols and native not in symbols)
-        }
-        for channel in {event.channel} if event.channel else self.connection.channels:
-            self.heard.setdefault(channel, Silence(time.monotonic()))
-
-    def send(self, frame: bytes | str) -> None:
-        """Send one text message."""
-        if self._transport is not None and not self._transport.is_disconnected:
-            self.connection.intake.sent(self, frame)
-            self._transport.send(picows.WSMsgType.TEXT, frame.encode() if isinstance(frame, str) else frame)
-            self._sent_at = time.monotonic()
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._transport is not None:
-            self._transport.disconnect()
-
-    def ping_if_idle(self) -> None:
-        """The venue's own ping, where it wants one."""
-        feed = self.connection.feed
-        if feed.ping is not None and time.monotonic() - self._sent_at >= feed.ping_after_s:
-            self.send(feed.ping())
-
-    def stalled(self) -> str | None:
-        """Why this link is taken to be dead although it is open, None where it is not."""
-        if time.time_ns() - self.last_ns > _NOTHING_AT_ALL_S * 1e9:
-            return f"silent: nothing at all for {_NOTHING_AT_ALL_S:g} s"
-        now = time.monotonic()
-        for channel, silence in self.heard.items():
-            allowed_s = silence.allowed_s(self.connection.feed.silence_s.get(channel, float("inf")))
-            if now - silence.since > allowed_s:
-                return f"silent: nothing on {channel} for {allowed_s:.0f} s"
-        return None
-
-    def hears_market_data(self) -> bool:
-        """Whether every subscription is confirmed, or all channels speak although the venue confirms nothing."""
-        return not self.unconfirmed or set(self.heard) >= self.connection.channels
 
 
 @dataclass
@@ -227,8 +39,7 @@ class Connection:
     urls: Sequence[str]
     intake: Intake
     pacer: Pacer
-    address: Callable[[str, Feed, str, Sequence[Subscription]], str]
-    ssl_context: ssl.SSLContext | None = None
+    make_link: Callable[["Connection", str], Link]
     reconnects: int = 0
     _failures: int = field(default=0, init=False)
     _link: Link | None = field(default=None, init=False)
@@ -265,24 +76,11 @@ class Connection:
         wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         await self.pacer.connect()
-        link = Link(self, url)
+        link = self.make_link(self, url)
         try:
-            address = await asyncio.to_thread(self.address, self.venue, self.feed, url, self.subscriptions)
-            await picows.ws_connect(
-                lambda: link,
-                address,
-                ssl_context=self.ssl_context,
-                websocket_handshake_timeout=_CONNECT_TIMEOUT_S,
-                enable_auto_ping=True,
-                auto_ping_idle_timeout=10,
-                auto_ping_reply_timeout=10,
-                max_frame_size=64 * 1024 * 1024,
-            )
-            for frame in link.session.opening():
-                await self.pacer.message()
-                link.send(frame)
+            await link.open()
             await self._confirmed(link)
-        except (OSError, picows.WSError, TimeoutError, SourceError, ValueError) as error:
+        except (OSError, TimeoutError, SourceError, ValueError) as error:
             self._failures += 1
             link.close()
             self._say("refused" if link.refused else "disconnected", link, cause=str(error) or type(error).__name__)
@@ -293,7 +91,7 @@ class Connection:
         deadline = time.monotonic() + _CONFIRM_TIMEOUT_S
         while not link.hears_market_data():
             if link.ended.is_set():
-                raise ConnectionError("the venue hung up before it confirmed the subscriptions")
+                raise ConnectionError(f"{link.cause} before it confirmed the subscriptions")
             if link.refused and len(link.refused) >= len(self.subscriptions):
                 raise ConnectionError(f"the venue refused: {link.refused[0]}")
             if time.monotonic() > deadline:
@@ -347,7 +145,7 @@ class Connection:
             except TimeoutError:
                 pass
             else:
-                return "the venue hung up"
+                return link.cause
             link.ping_if_idle()
             if (cause := link.stalled()) is not None:
                 return cause

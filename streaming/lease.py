@@ -3,8 +3,8 @@
 The lease stands in the Redis that is published to. Where Redis is away nobody can publish, so nothing is lost by not
 knowing who may: feeds go on into the spool. A lease in the database would stop them when the database is away.
 
-Whoever takes a shard puts its own token there. A batch is one Redis transaction that fails unless the token is still
-ours, so that a process that slept through its end publishes nothing, however late it wakes: no clock decides it.
+Whoever takes a shard puts its own token there. A batch is one script on Redis that does nothing unless the token is
+still ours, so that a process that slept through its end publishes nothing, however late it wakes: no clock decides it.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio as redis
 import structlog
@@ -24,8 +24,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from md_platform.errors import LeaseLost, StorageError
+from md_platform.errors import StorageError
 from streaming.assignment import Shard
+from streaming.redis_script import Fence
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ class Lease:
 
     @property
     def _keys(self) -> tuple[str, str]:
-        return f"md:shard:{self.shard}", f"md:shard:{self.shard}:alive"
+        return self.fence.key, f"{self.fence.key}:alive"
 
     async def take(self) -> bool:
         """Whether the shard was free and is ours now."""
@@ -105,16 +106,10 @@ class Lease:
         if _clock() - self._answered > LEASE_S:
             await self._renew()
 
-    async def guard(self, pipeline: "redis.client.Pipeline") -> None:
-        """Begin a transaction on `pipeline` that fails unless the shard is still ours; LeaseLost where it is not."""
-        key = self._keys[0]
-        await pipeline.watch(key)
-        token = await cast("Awaitable[Any]", pipeline.hget(key, "token"))
-        if token is None:
-            raise RedisError("Redis forgot who has the shard, and is about to be told")
-        if token.decode() != self._token:
-            raise self._lost()
-        pipeline.multi()  # type: ignore[no-untyped-call]  # redis-py's own gap
+    @property
+    def fence(self) -> Fence:
+        """What publishing asks for in Redis itself."""
+        return Fence(str(self.shard), self._token)
 
     async def release(self) -> None:
         """Leave the shard to whoever waits for it."""
@@ -131,11 +126,8 @@ class Lease:
             log.warning("lease not renewed", shard=str(self.shard), reason=str(error))
             is_ours = True
         if not is_ours:
-            raise self._lost()
+            raise self.fence.lost()
         self._answered = _clock()
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(f"another process serves shard {self.shard} now: this one ends, start it again to stand by")
 
     async def _run(self, script: str, *values: str | int) -> Any:  # noqa: ANN401 - what the script returns
         return await self._client.eval(script, 2, *self._keys, *map(str, values))

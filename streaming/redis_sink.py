@@ -3,7 +3,7 @@
 Pub/sub reaches who listens now; `md:log:*` streams keep a bounded tail for who was away.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import redis.asyncio as redis
@@ -13,20 +13,19 @@ from md_platform.domain.events import Quote, Trade
 from md_platform.domain.wire import decode
 from md_platform.storage.spool import EVERY_CHANNEL, Message, Spool
 from streaming.delivery import Numbered
+from streaming.redis_script import Fence, Flush, script_on
 
 LOG_LENGTH = 10_000
 """Messages that each `md:log:*` stream keeps, about."""
 
 _LATEST_TTL_S = 7 * 86_400
-
-
-Guard = Callable[["redis.client.Pipeline"], Awaitable[None]]
+_AT_ONCE = 5_000  # messages that one call of the script has: Redis does nothing else meanwhile
 
 
 class RedisSink:
     """Redis remembers by itself, with the messages, which was the last: one that was emptied gets the tail again.
 
-    `guard` makes each batch a transaction that fails where another process publishes instead of this one.
+    With `fence` a batch fails where another process publishes instead of this one.
     """
 
     name = "redis"
@@ -34,9 +33,10 @@ class RedisSink:
     slowest_retry_s = 1.0
     failures = (RedisError,)
 
-    def __init__(self, url: str, guard: Guard | None = None) -> None:
-        self._guard = guard
+    def __init__(self, url: str, fence: Fence | None = None) -> None:
+        self._fence = fence
         self._client = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+        self._script = script_on(self._client)
         self._position = ""
 
     async def open(self, spool: UUID) -> int:
@@ -45,38 +45,36 @@ class RedisSink:
         return int(await self._client.get(self._position) or 0)
 
     async def send(self, messages: Sequence[Numbered]) -> None:
-        """Publish, and write tails, latest values and the position, in one round trip."""
-        async with self._client.pipeline(transaction=self._guard is not None) as pipeline:
-            if self._guard is not None:
-                await self._guard(pipeline)
-            for _, message in messages:
-                pipeline.publish(message.channel, message.payload)
-                if message.kind != "book":
-                    pipeline.xadd(f"md:log:{message.channel[3:]}", {"m": message.payload}, maxlen=LOG_LENGTH)
-                self._latest(pipeline, message)
-            pipeline.set(self._position, messages[-1].id)
-            await pipeline.execute()
+        """Publish, and write tails, latest values and the position."""
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            flush = Flush()
+            for _, message in some:
+                key, values = _latest(message)
+                kept = 0 if message.kind == "book" else LOG_LENGTH
+                flush.add(message.channel, message.payload, kept=kept, latest=key, values=values, ttl_s=_LATEST_TTL_S)
+            await flush.send(self._script, self._position, some[-1].id, self._fence)
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._client.aclose()
 
-    def _latest(self, pipeline: "redis.client.Pipeline", message: Message) -> None:
-        """Latest values: `md:latest:{id}` of trades and quotes, `md:latest-book|bars|indicators:{id}…` the message."""
-        kind, _, rest = message.channel[3:].partition(":")
-        if kind in ("book", "bars", "indicators"):
-            pipeline.set(f"md:latest-{kind}:{rest}", message.payload, ex=_LATEST_TTL_S)
-            return
-        last = decode_last(message.payload) if kind in ("trades", "quotes") else None
-        values: dict[str, float]
-        if isinstance(last, Trade):
-            values = {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
-        elif isinstance(last, Quote):
-            values = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
-        else:
-            return
-        pipeline.hset(f"md:latest:{rest}", items=[part for pair in values.items() for part in pair])
-        pipeline.expire(f"md:latest:{rest}", _LATEST_TTL_S)
+
+def _latest(message: Message) -> tuple[str, Mapping[str, float]]:
+    """The key of a latest value, and its fields: `md:latest:{id}` has the last trade's and quote's, others have none.
+
+    Without fields `md:latest-book|bars|indicators:{id}…` is the message itself; where the key is empty, nothing is.
+    """
+    kind, _, rest = message.channel[3:].partition(":")
+    if kind in ("book", "bars", "indicators"):
+        return f"md:latest-{kind}:{rest}", {}
+    last = decode_last(message.payload) if kind in ("trades", "quotes") else None
+    if isinstance(last, Trade):
+        return f"md:latest:{rest}", {"price": last.price, "size": last.size, "trade_ts": last.ts_event}
+    if isinstance(last, Quote):
+        fields = {"bid": last.bid, "bid_size": last.bid_size, "ask": last.ask, "ask_size": last.ask_size}
+        return f"md:latest:{rest}", fields
+    return "", {}
 
 
 async def skip(url: str, spool: Spool, last_id: int) -> None:

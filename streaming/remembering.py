@@ -15,8 +15,8 @@ from md_platform.domain.wire import channel_of, decode, encode
 from md_platform.storage.live_reading import LiveReader
 from md_platform.storage.spool import Message, Spool
 from streaming.connection import Connection
-from streaming.pipeline import Tail
 from streaming.redis_sink import LOG_LENGTH
+from streaming.tracked import Tail
 
 TAIL_NS = 15 * 60 * 1_000_000_000
 """How long the spool keeps what is stored: from this a new process recovers running bars and known ids."""

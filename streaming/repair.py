@@ -19,7 +19,7 @@ from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.errors import SourceError, UserError
 from md_platform.sources.history import HistorySources
 from md_platform.venues import venue_named
-from streaming.pipeline import Hole
+from streaming.holes import Hole
 
 log = structlog.get_logger(__name__)
 

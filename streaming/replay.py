@@ -13,8 +13,9 @@ from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
 from md_platform.venues import VENUES
 from md_platform.venues.feeds import Feed, Subscription
-from streaming.connection import Connection, Intake, Link
+from streaming.connection import Connection
 from streaming.limits import Pacer
+from streaming.link import Intake, Link
 from streaming.pipeline import Pipeline
 
 _READ_TOGETHER = 100
@@ -107,15 +108,11 @@ class Replay:
         feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         venue = subscribed[0].instrument.venue
-        connection = Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer, _no_address)
-        link = Link(connection, record.addr)
+        connection = Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer, Link)
+        link = connection.make_link(connection, record.addr)
         link.is_primary = True
         link.connected_ns = link.last_ns = record.received_ns
         return link
-
-
-def _no_address(_venue: str, _feed: Feed, url: str, _subscriptions: Sequence[Subscription]) -> str:
-    return url
 
 
 def _together(records: Iterable[Record]) -> Iterable[list[Record]]:

@@ -31,7 +31,7 @@ from streaming.indicators import InstrumentIndicators, opened
 from streaming.lease import Lease
 from streaming.limits import Pacer
 from streaming.outbox import Outbox, admitted
-from streaming.pipeline import Pipeline, Tail
+from streaming.pipeline import Pipeline
 from streaming.recording import Recorder
 from streaming.remembering import Remembered, remembered
 from streaming.repair import Repair
@@ -39,7 +39,9 @@ from streaming.replay import Replay
 from streaming.sink_url import SinkUrl
 from streaming.sinks import deliveries
 from streaming.snapshots import Snapshots
+from streaming.socket_link import sockets
 from streaming.subscriptions import Ask, by_venue, subscriptions
+from streaming.tracked import Tail
 
 log = structlog.get_logger(__name__)
 
@@ -160,14 +162,14 @@ class LiveProcess:
         self._config = config
         self._venues = by_venue(config.instruments, config.channels)
         self._spool = Spool(config.spool)
-        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.guard if lease else None)
+        self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
         self._pipeline = Pipeline(self._outbox.put, self._recorder)
         self._sources = HistorySources(config.urls, config.cache)
-        self._repair = Repair(self._sources, self._pipeline.repaired)
+        self._repair = Repair(self._sources, self._pipeline.holes.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
-        self._pipeline.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
+        self._pipeline.holes.repair, self._pipeline.resync = self._repair.put, self._snapshots.put
         self._remembered = memory or remembered(self._spool, time.time_ns())
         self._connections: list[Connection] = []
         self.health = Health(
@@ -199,7 +201,7 @@ class LiveProcess:
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
-                self._pipeline.resumed(connection.name, self._remembered.served_until(connection))
+                self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
 
@@ -262,7 +264,8 @@ def connections_of(
     pacer = Pacer(feed.connect_limit, feed.message_limit)
     override = config.urls.get(venue, VenueUrls()).ws
     tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
+    links = sockets(ask.address, tls)
     name = f"{feed.name}-s{config.shard.index}" if config.shard else feed.name
     for number, carried in enumerate(shards(feed, subscribed)):
         urls = (override,) if override else feed.urls
-        yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, ask.address, tls)
+        yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, links)

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from md_platform.errors import InvalidSetting
 from md_platform.storage.spool import Spool
 from streaming.delivery import Delivery, Sink
-from streaming.redis_sink import Guard, RedisSink
+from streaming.redis_script import Fence
+from streaming.redis_sink import RedisSink
 from streaming.sink_url import SinkUrl
 
 
 def deliveries(
-    redis_url: str | None, urls: Sequence[SinkUrl], spool: Spool, guard: Guard | None = None
+    redis_url: str | None, urls: Sequence[SinkUrl], spool: Spool, fence: Fence | None = None
 ) -> list[Delivery]:
-    """One delivery a sink, that to Redis under `guard`; from now on `spool` waits for these and no others."""
-    sinks: list[Sink] = [RedisSink(redis_url, guard)] if redis_url else []
+    """One delivery a sink, that to Redis behind `fence`; from now on `spool` waits for these and no others."""
+    sinks: list[Sink] = [RedisSink(redis_url, fence)] if redis_url else []
     sinks += map(sink_of, urls)
     spool.keep_for({sink.name: sink.wanted for sink in sinks})
     return [Delivery(sink, spool.path) for sink in sinks]

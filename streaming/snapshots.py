@@ -12,7 +12,7 @@ from md_platform.domain.instruments import Instrument
 from md_platform.errors import MdpError
 from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.venues.feeds import Feed
-from streaming.connection import Link
+from streaming.link import Link
 from streaming.recording import Recorder
 
 log = structlog.get_logger(__name__)

@@ -9,14 +9,16 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeGuard
 
 import msgspec
 import structlog
 
-from md_platform.domain.events import IndicatorValues
-from md_platform.domain.wire import decode
+from md_platform.domain.events import Bar, IndicatorValues
+from md_platform.domain.wire import Published, decode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
+from md_platform.storage.live_rows import Stored
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.spool import Spool, Spooled
 from streaming.remembering import TAIL_NS
@@ -97,10 +99,10 @@ class Writer:
         return sum(row.message.events for row in rows)
 
     def _write(self, spool: Spool, rows: list[Spooled], after: int) -> None:
-        events = []
+        events: list[Stored] = []
         for row in rows:
             try:
-                events += [event for event in decode(row.message.payload) if not isinstance(event, IndicatorValues)]
+                events += [event for event in decode(row.message.payload) if _is_kept(event)]
             except msgspec.MsgspecError as error:
                 raise StorageError(
                     f"row {row.id} of {spool.path} cannot be read ({error}): was it written by another version?"
@@ -126,6 +128,11 @@ class Writer:
             return
         for sink, messages in spool.overrun(after, before_ns).items():
             log.error("disk nearly full: a sink that is behind loses messages", sink=sink, messages=messages)
+
+
+def _is_kept(event: Published) -> TypeGuard[Stored]:
+    """Whether it is stored. A bar that still runs has the key of the one that it becomes, and would take its place."""
+    return not isinstance(event, IndicatorValues) and not (isinstance(event, Bar) and not event.is_closed)
 
 
 def _behind_s(rows: list[Spooled]) -> float:

@@ -185,12 +185,10 @@ class Reply(msgspec.Struct, tag="reply"):
 
 
 class SequenceGap(msgspec.Struct, tag="sequence_gap"):
-    """The venue's numbering of frames jumped: `expected` to `got` - 1 never came. `instrument` None: any of them."""
+    """The connection's numbering of frames jumped: `expected` to `got` - 1 never came, whatever they were of."""
 
     expected: int
     got: int
-    channel: Channel | None = None
-    instrument: str | None = None
 
 
 class TradingStatus(msgspec.Struct, tag="trading_status"):

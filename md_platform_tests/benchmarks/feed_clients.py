@@ -75,8 +75,10 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
     from md_platform.venues.feeds import Subscription
     from streaming.connection import Connection
     from streaming.limits import Pacer
-    from streaming.pipeline import Pipeline, Tail
+    from streaming.pipeline import Pipeline
     from streaming.run import ticks
+    from streaming.socket_link import sockets
+    from streaming.tracked import Tail
 
     url = f"{ws}/{count}/{rate}/stream"
     published = 0
@@ -98,8 +100,10 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
             [url],
             pipeline,
             Pacer(SPOT.connect_limit, SPOT.message_limit),
-            lambda _venue, _feed, url, _subscriptions: url,
-            ssl.create_default_context(cafile=ca_file) if ws.startswith("wss") else None,
+            sockets(
+                lambda _venue, _feed, url, _subscriptions: url,
+                ssl.create_default_context(cafile=ca_file) if ws.startswith("wss") else None,
+            ),
         )
         tasks = [asyncio.create_task(connection.run()), asyncio.create_task(ticks(pipeline))]
         found = await measured(lambda: pipeline.counts.received["ours"], count)

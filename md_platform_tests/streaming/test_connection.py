@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection
 from md_platform.domain.events import Quarantined
 from md_platform.venues.binance_feed import SPOT
 from md_platform_tests.streaming.venue import BTC, Listener, depth, speaking, trade
-from streaming import connection as connection_module
+from streaming import link as link_module
 
 
 def test_a_disconnect_is_told_and_the_next_link_goes_on() -> None:
@@ -59,7 +59,7 @@ def test_what_the_venue_refuses_is_told_in_its_own_words() -> None:
 
 
 def test_a_silent_link_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "_NOTHING_AT_ALL_S", 0.5)
+    monkeypatch.setattr(link_module, "_NOTHING_AT_ALL_S", 0.5)
 
     async def script(socket: ServerConnection, number: int) -> None:
         await socket.send(trade(number + 1))

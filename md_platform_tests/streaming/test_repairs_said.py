@@ -10,7 +10,9 @@ from md_platform.domain.instruments import Instrument
 from md_platform.domain.wire import Published
 from md_platform.venues.binance_feed import SPOT
 from md_platform_tests.live_rows import BTC, MIDNIGHT, MINUTE, SECOND, bar, trade
-from streaming.pipeline import Hole, Pipeline, Tail
+from streaming.holes import Hole
+from streaming.pipeline import Pipeline
+from streaming.tracked import Tail
 
 
 @pytest.mark.parametrize(("by_bars", "channels"), [(False, ["trades"]), (True, ["bars"])])
@@ -26,9 +28,9 @@ def test_a_repair_names_the_channel_that_it_filled(*, by_bars: bool, channels: l
     gap = FeedNotice("gap", "binance", SPOT.name, "spot-0", MIDNIGHT + MINUTE, "disconnected")
     hole = Hole(instrument, MIDNIGHT, MIDNIGHT + MINUTE, gap)
     if by_bars:
-        pipeline.repaired(dataclasses.replace(hole, by_bars=True), [bar(0)])
+        pipeline.holes.repaired(dataclasses.replace(hole, by_bars=True), [bar(0)])
     else:
-        pipeline.repaired(hole, [trade(0, ts_event=MIDNIGHT + SECOND)])
+        pipeline.holes.repaired(hole, [trade(0, ts_event=MIDNIGHT + SECOND)])
     (repair,) = [event for event in said if isinstance(event, FeedNotice)]
     assert (repair.kind, repair.channels, repair.instruments) == ("repaired", channels, [BTC])
     assert any(isinstance(event, Trade) for event in said) != by_bars

@@ -172,12 +172,13 @@ def test_a_standby_serves_within_ten_seconds_of_a_kill_and_nothing_is_lost_or_tw
 
 def test_a_process_that_was_stopped_ends_itself_and_publishes_nothing_more(machines: Machines) -> None:
     active, since = serving(machines, "one")
+    position = f"md:spool:{Spool(machines.folder / 'one' / 'stream' / 'shard-0' / 'spool.db').id}"
     active.send_signal(signal.SIGSTOP)
     took_s = machines.until_each_publishes()
     assert took_s < 10
     time.sleep(20 - took_s)
     token = machines.redis.hget("md:shard:0/1", "token")
-    spool = machines.redis.get(f"md:spool:{spool_id(machines.folder / 'one' / 'stream' / 'shard-0' / 'spool.db')}")
+    reached = machines.redis.get(position)
     active.send_signal(signal.SIGCONT)
     began = time.monotonic()
     while active.poll() is None:
@@ -186,7 +187,7 @@ def test_a_process_that_was_stopped_ends_itself_and_publishes_nothing_more(machi
     assert active.returncode != 0
     print(f"taken over after {took_s:.2f} s; the old one ended {time.monotonic() - began:.2f} s after it woke")
     assert "another process serves shard 0/1" in (machines.folder / "0.log").read_text()
-    assert machines.redis.get(f"md:spool:{spool_id(machines.folder / 'one/stream/shard-0/spool.db')}") == spool
+    assert machines.redis.get(position) == reached
     assert machines.redis.hget("md:shard:0/1", "token") == token
     machines.until_each_publishes()
     machines.judge(since)
@@ -207,7 +208,3 @@ def test_a_changed_number_of_shards_loses_nothing(machines: Machines) -> None:
     machines.until_each_publishes()
     time.sleep(8)
     machines.judge(since)
-
-
-def spool_id(path: Path) -> str:
-    return str(Spool(path).id)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import psycopg
 
-from md_platform.domain.events import Trade
+from md_platform.domain.events import Bar, Trade
 from md_platform.domain.wire import channel_of, encode
 from md_platform.settings import KeptFor
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.migrate import migrate
 from md_platform.storage.spool import Message, Spool
+from md_platform_tests.live_rows import bar
 from streaming.writer import Writer
 
 
@@ -36,3 +37,16 @@ def test_every_spool_is_stored_also_one_that_comes_later(database_url: str, tmp_
     with psycopg.connect(database_url) as connection:
         assert [id_ for (id_,) in connection.execute("SELECT trade_id FROM md.trades ORDER BY 1")] == [1, 2, 3, 4]
     assert (tmp_path / "writer.beat").exists()
+
+
+def test_a_bar_is_stored_as_it_closed_not_as_it_ran(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    spool = Spool(tmp_path / "spool.db")
+    said: list[Bar] = [bar(0, is_closed=False, volume=1.0), bar(0, is_closed=False, volume=2.0), bar(0, volume=4.4)]
+    for each in said:
+        spool.append([Message("trades", channel_of(each), 1, encode([each]))])
+    began = time.monotonic()
+    with LiveStore(database_url) as store:
+        Writer(tmp_path, store, KeptFor(), lambda: time.monotonic() - began > 2).run()
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT volume, is_closed FROM md.bars").fetchall() == [(4.4, True)]

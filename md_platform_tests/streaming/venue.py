@@ -15,8 +15,11 @@ from md_platform.domain.wire import Published
 from md_platform.venues.binance_feed import SPOT
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
+from streaming.holes import Hole
 from streaming.limits import Pacer
-from streaming.pipeline import Hole, Pipeline, Tail
+from streaming.pipeline import Pipeline
+from streaming.socket_link import sockets
+from streaming.tracked import Tail
 
 BTC = Instrument("binance", "BTC", "USDT", "BTCUSDT")
 START_MS = 1_700_000_000_000
@@ -39,7 +42,7 @@ Script = Callable[[ServerConnection, int], Awaitable[None]]
 
 
 @asynccontextmanager
-async def speaking(script: Script, *, refuse: bool = False) -> AsyncIterator[str]:
+async def speaking(script: Script, *, refuse: bool = False, confirm_after_s: float = 0) -> AsyncIterator[str]:
     """The address of a venue that follows `script`."""
     count = 0
 
@@ -48,6 +51,7 @@ async def speaking(script: Script, *, refuse: bool = False) -> AsyncIterator[str
         number, count = count, count + 1
         asked = json.loads(await connection.recv())
         answer = {"error": {"code": 2, "msg": "Invalid request"}} if refuse else {"result": None}
+        await asyncio.sleep(confirm_after_s)
         await connection.send(json.dumps({**answer, "id": asked["id"]}))
         try:
             await script(connection, number)
@@ -73,14 +77,21 @@ class Listener:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Listener"]:
         self.pipeline = Pipeline(self.out.extend)
-        self.pipeline.repair = self.holes.append
+        self.pipeline.holes.repair = self.holes.append
         self.pipeline.resync = lambda link, instrument: self.resyncs.append(instrument)
         feed = replace(self.feed, urls=tuple(self.urls))
         self.pipeline.track(BTC, feed, Tail(0))
         subscriptions = [Subscription(channel, BTC) for channel in self.channels]  # type: ignore[arg-type]
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         self.connection = Connection(
-            "binance", feed, "binance-0", subscriptions, self.urls, self.pipeline, pacer, lambda _v, _f, url, _s: url
+            "binance",
+            feed,
+            "binance-0",
+            subscriptions,
+            self.urls,
+            self.pipeline,
+            pacer,
+            sockets(lambda _venue, _feed, url, _subscriptions: url),
         )
         task = asyncio.create_task(self.connection.run())
         try:

@@ -1,0 +1,102 @@
+"""The messages of one flush in; one call of a script on Redis out, of which nobody sees half.
+
+As commands they were four a message, and redis-py takes 11 µs to send one and read its reply: more than all else that
+the live process did for the trades of the message. The script also asks, where no time can pass in between, whether
+this process may still publish, and whether Redis has the flush already: a client that lost the answer asks again.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError
+
+from md_platform.errors import LeaseLost
+
+_SCRIPT = """
+local position, last_id, shard, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if shard ~= '' then
+    local holder = redis.call('HGET', shard, 'token')
+    if holder ~= token then return holder or '' end
+end
+if tonumber(redis.call('GET', position) or 0) >= tonumber(last_id) then return token end
+local at = 5
+while at <= #ARGV do
+    local channel, payload, kept = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local latest, ttl, fields = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
+    at = at + 6
+    redis.call('PUBLISH', channel, payload)
+    if kept ~= '0' then
+        redis.call('XADD', 'md:log:' .. channel:sub(4), 'MAXLEN', '~', kept, '*', 'm', payload)
+    end
+    if fields > 0 then
+        redis.call('HSET', latest, unpack(ARGV, at, at + fields - 1))
+        redis.call('EXPIRE', latest, ttl)
+    elseif latest ~= '' then
+        redis.call('SET', latest, payload, 'EX', ttl)
+    end
+    at = at + fields
+end
+redis.call('SET', position, last_id)
+return token
+"""
+"""ARGV: as in `Flush.send`, then for each message what `Flush.add` gives it. Returns the token of who may publish."""
+
+
+class Fence(NamedTuple):
+    """Who may publish for `shard`: the process whose `token` Redis has."""
+
+    shard: str
+    token: str
+
+    @property
+    def key(self) -> str:
+        """The hash that says so."""
+        return f"md:shard:{self.shard}"
+
+    def lost(self) -> LeaseLost:
+        """The error for a shard that another process has."""
+        return LeaseLost(f"another process serves shard {self.shard} now: this one ends, start it again to stand by")
+
+
+def script_on(client: Redis) -> AsyncScript:
+    """The script, called by its hash; a Redis that does not know it, as after a restart, is told."""
+    return client.register_script(_SCRIPT)
+
+
+class Flush:
+    """What one flush does: messages in order, and at last the position in the spool that they reach.
+
+    Redis takes a million arguments at most, of which a message has six and its values.
+    """
+
+    def __init__(self) -> None:
+        self._arguments: list[bytes | str | float] = []
+
+    def add(
+        self,
+        channel: str,
+        payload: bytes,
+        *,
+        kept: int,
+        latest: str = "",
+        values: Mapping[str, float] | None = None,
+        ttl_s: int = 0,
+    ) -> None:
+        """Publish `payload`, and append it to a tail of about `kept` messages where that is not 0.
+
+        Key `latest`, where given, gets `values` as fields of a hash, or without them the payload, for `ttl_s`.
+        """
+        fields = [part for pair in (values or {}).items() for part in pair]
+        self._arguments += [channel, payload, kept, latest, ttl_s, len(fields), *fields]
+
+    async def send(self, script: AsyncScript, position: str, last_id: int, fence: Fence | None = None) -> None:
+        """Do it, unless key `position` has reached `last_id`; LeaseLost where `fence` names another process."""
+        key, token = (fence.key, fence.token) if fence else ("", "")
+        holder = await script(args=[position, last_id, key, token, *self._arguments])
+        if holder == token.encode():
+            return
+        if fence is not None and holder:
+            raise fence.lost()
+        raise RedisError(f"Redis forgot who has {key}, and is about to be told")
