@@ -44,6 +44,10 @@ class Connection:
     _failures: int = field(default=0, init=False)
     _link: Link | None = field(default=None, init=False)
     _renew: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _may_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._may_read.set()
 
     @property
     def channels(self) -> set[Channel]:
@@ -59,10 +63,25 @@ class Connection:
         """Replace the link with overlap: a book that went wrong is sent anew to a new one."""
         self._renew.set()
 
+    def hold(self) -> None:
+        """Read nothing until `release`: the venue waits, or hangs up, and what it sent meanwhile is a hole."""
+        if self._may_read.is_set():
+            self._may_read.clear()
+            if self._link is not None:
+                self._link.pause()
+
+    def release(self) -> None:
+        """Read again."""
+        if not self._may_read.is_set():
+            self._may_read.set()
+            if self._link is not None:
+                self._link.resume()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
             while True:
+                self._renew.clear()
                 link = await self._connected()
                 if link is not None:
                     await self._serve(link)
@@ -75,6 +94,7 @@ class Connection:
         url = self.urls[self._failures % len(self.urls)]
         wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await self._may_read.wait()
         await self.pacer.connect()
         link = self.make_link(self, url)
         try:
@@ -110,8 +130,13 @@ class Connection:
                 link.close()
                 self._demote(link, cause)
                 return
+            self._renew.clear()
             successor = await self._connected()
-            if successor is not None:
+            if successor is None:
+                self._renew.set()  # what was wrong with the link still is
+            else:
+                if link.ended.is_set():  # nobody served until now
+                    self._demote(link, link.cause)
                 link.is_primary = False
                 self._promote(successor)
                 link.close()
@@ -120,6 +145,8 @@ class Connection:
     def _promote(self, link: Link) -> None:
         link.is_primary = True
         self._link = link
+        if not self._may_read.is_set():
+            link.pause()
         self._say("connected", link)
         self.intake.opened(link)
 
@@ -138,7 +165,6 @@ class Connection:
             if (self.feed.max_connection_s)
             else None
         )
-        self._renew.clear()
         while True:
             try:
                 await asyncio.wait_for(link.ended.wait(), _WATCH_EVERY_S)
@@ -147,7 +173,7 @@ class Connection:
             else:
                 return link.cause
             link.ping_if_idle()
-            if (cause := link.stalled()) is not None:
+            if self._may_read.is_set() and (cause := link.stalled()) is not None:
                 return cause
             if self._renew.is_set() or (renew_ns is not None and time.time_ns() > renew_ns):
                 return None

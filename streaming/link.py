@@ -100,6 +100,16 @@ class Link:
     def close(self) -> None:
         """Hang up."""
 
+    def pause(self) -> None:
+        """Hear nothing more. One that cannot have the venue wait hangs up: what it misses comes from history."""
+        self.close()
+
+    def resume(self) -> None:
+        """Hear again; the silence was our own."""
+        now = time.monotonic()
+        for silence in self.heard.values():
+            silence.since = now
+
     def ping_if_idle(self) -> None:
         """The venue's own ping, where it wants one."""
 

@@ -39,6 +39,7 @@ from streaming.tracked import LATE_NS, Tail, Tracked, continued
 _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
+_LAGGING_NS = 2_000_000_000
 _RAW_AT_MOST = 4_096
 BOOK_LEVELS = 10
 
@@ -78,6 +79,7 @@ class Pipeline:
         self._books: dict[str, OrderBook] = {}
         self._changed_books: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
+        self._lagging: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
         self.holes = HoleBook(self._tracked, self.skew_ns, self.notice, put, now_ns)
@@ -122,6 +124,7 @@ class Pipeline:
         self.counts.received[link.connection.name] += len(events)
         if trade is not None and not trade.sent_late:
             self._estimate_skew(link.connection.venue, trade)
+            self._look_at_lag(link, trade)
         if out:
             self._put(out)
 
@@ -283,6 +286,18 @@ class Pipeline:
         sample = trade.ts_received - trade.ts_event
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
+
+    def _look_at_lag(self, link: Link, trade: Trade) -> None:
+        """Say when what a connection brings begins to be old, and when it is no longer."""
+        connection = link.connection
+        lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[connection.venue]
+        was_lagging = connection.name in self._lagging
+        if not was_lagging and lag_ns > _LAGGING_NS:
+            self._lagging.add(connection.name)
+            self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+        elif was_lagging and lag_ns < _LAGGING_NS // 2:
+            self._lagging.discard(connection.name)
+            self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
 
 
 def _broken_rule(trade: Trade) -> str:

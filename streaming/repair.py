@@ -6,6 +6,7 @@ A hole that history does not fill stays in `venue_events` as a gap without a rep
 import asyncio
 import datetime as dt
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from md_platform.domain.events import Bar, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
-from md_platform.errors import SourceError, UserError
+from md_platform.errors import SourceError, StorageError, UserError
 from md_platform.sources.history import HistorySources
 from md_platform.venues import venue_named
 from streaming.holes import Hole
@@ -34,7 +35,7 @@ _AT_ONCE = 4
 class Repair:
     """Fills holes in the background, a few at once; those that wait for their time keep no other one waiting.
 
-    Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
+    Of an instrument one is asked at a time: two downloads of one interval would take each other's pages away. Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
     """
 
     def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], None]) -> None:
@@ -42,6 +43,7 @@ class Repair:
         self._give = give
         self._queue: asyncio.Queue[Hole] = asyncio.Queue()
         self._asking = asyncio.Semaphore(_AT_ONCE)
+        self._of_instrument: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._open = 0
         self.left_open = 0
 
@@ -67,11 +69,11 @@ class Repair:
             await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
             hole = served_part(hole, time.time_ns())
             try:
-                async with self._asking:
+                async with self._of_instrument[hole.instrument.id], self._asking:
                     found = await asyncio.to_thread(self._asked, hole)
-            except (SourceError, UserError) as error:
+            except (SourceError, UserError, StorageError) as error:
                 reason = str(error)
-                if not error.retryable:
+                if not (error.retryable or isinstance(error, StorageError)):  # a disk may take a page later
                     break
                 continue
             if _fills(found, hole):

@@ -121,8 +121,9 @@ class IndicatorValues(msgspec.Struct, array_like=True, tag="indicators"):
 
 
 NoticeKind = Literal[
-    "connected", "disconnected", "gap", "repaired", "stalled", "halted", "resumed", "book_resync", "shed", "refused"
-]
+    "connected", "disconnected", "gap", "repaired", "stalled", "lagging", "caught_up", "halted", "resumed",
+    "book_resync", "shed", "held", "released", "refused"
+]  # fmt: skip
 
 
 class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):

@@ -31,7 +31,7 @@ INSTRUMENTS = (
     "sandbox-kraken:BTC-USD",
     "sandbox-kraken:ETH-USD",
 )
-TIMES_AS_BUSY = 50
+TIMES_AS_BUSY = 20
 _REPOSITORY = Path(__file__).parents[2]
 _READY_EVERY_S = 0.25
 
