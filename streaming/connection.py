@@ -43,7 +43,6 @@ class Connection:
     reconnects: int = 0
     _failures: int = field(default=0, init=False)
     _link: Link | None = field(default=None, init=False)
-    _renew: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _may_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -58,10 +57,6 @@ class Connection:
     def is_up(self) -> bool:
         """Whether market data flows."""
         return self._link is not None and not self._link.ended.is_set()
-
-    def renew(self) -> None:
-        """Replace the link with overlap: a book that went wrong is sent anew to a new one."""
-        self._renew.set()
 
     def hold(self) -> None:
         """Read nothing until `release`: the venue waits, or hangs up, and what it sent meanwhile is a hole."""
@@ -81,7 +76,6 @@ class Connection:
         """Serve until cancelled."""
         try:
             while True:
-                self._renew.clear()
                 link = await self._connected()
                 if link is not None:
                     await self._serve(link)
@@ -130,11 +124,8 @@ class Connection:
                 link.close()
                 self._demote(link, cause)
                 return
-            self._renew.clear()
             successor = await self._connected()
-            if successor is None:
-                self._renew.set()  # what was wrong with the link still is
-            else:
+            if successor is not None:
                 if link.ended.is_set():  # nobody served until now
                     self._demote(link, link.cause)
                 link.is_primary = False
@@ -175,7 +166,7 @@ class Connection:
             link.ping_if_idle()
             if self._may_read.is_set() and (cause := link.stalled()) is not None:
                 return cause
-            if self._renew.is_set() or (renew_ns is not None and time.time_ns() > renew_ns):
+            if link.needs_successor or (renew_ns is not None and time.time_ns() > renew_ns):
                 return None
 
     def _say(self, kind: NoticeKind, link: Link, cause: str = "", start: int | None = None) -> None:

@@ -82,6 +82,7 @@ class Link:
         self.url = url
         self.session = connection.feed.session(connection.subscriptions)
         self.is_primary = False
+        self.needs_successor = False
         self.connected_ns = 0
         self.last_ns = 0
         self.heard: dict[Channel, Silence] = {}
@@ -112,6 +113,10 @@ class Link:
 
     def ping_if_idle(self) -> None:
         """The venue's own ping, where it wants one."""
+
+    def renew(self) -> None:
+        """Have another link take its place, with overlap: a book that went wrong is sent anew to a new one."""
+        self.needs_successor = True
 
     def end(self, cause: str) -> None:
         """It is over; the first cause counts."""
@@ -146,7 +151,7 @@ class Link:
                         self.refused.append(event.reason)
                         self._confirmed(Subscribed(event.channel, event.symbols or ["?"]))
                     elif isinstance(event, ReconnectAsked):
-                        self.connection.renew()
+                        self.renew()
                 break
 
     def _confirmed(self, event: Subscribed) -> None:

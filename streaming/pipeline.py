@@ -40,6 +40,7 @@ _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
 _LAGGING_NS = 2_000_000_000
+_SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
 _RAW_AT_MOST = 4_096
 BOOK_LEVELS = 10
 
@@ -183,6 +184,9 @@ class Pipeline:
         elif outcome == "waiting":
             if link.connection.feed.snapshot_request is not None:
                 self.resync(link, update.instrument)
+            elif not link.needs_successor and update.ts_received - link.connected_ns > _SNAPSHOT_WITHIN_NS:
+                self._say(link, "book_resync", "no snapshot came", channels=["book"], instruments=[update.instrument])
+                self.resync(link, update.instrument)
         elif outcome in ("gap", "checksum"):
             cause = "checksum does not match" if outcome == "checksum" else "sequence jumped"
             self._say(link, "book_resync", cause, channels=["book"], instruments=[update.instrument])
@@ -219,7 +223,7 @@ class Pipeline:
             case SequenceGap(expected, got):
                 self.holes.jumped(link, expected, got - 1)
                 if "book" in link.connection.channels and link.connection.feed.snapshot_request is None:
-                    link.connection.renew()
+                    link.renew()
 
     def notice(self, notice: FeedNotice) -> None:
         """Pass on what happened to a connection."""

@@ -8,6 +8,7 @@ anything was lost, stored twice, wrong, or not reported. The disk is filled only
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,11 +23,10 @@ from md_platform_tests.faults.trials import TRIALS
 def main() -> int:
     """Run what is asked for."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     trials = [trial for trial in TRIALS if arguments.trials is None or trial.name in arguments.trials]
     with ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdp-faults-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # PostgreSQL may run as another user
         verdicts = run(folder, trials, arguments.kills, random.Random(arguments.seed))  # noqa: S311 - repeatable
     printed(verdicts)
     if arguments.json:

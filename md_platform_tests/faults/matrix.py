@@ -1,6 +1,5 @@
 """Trials in, verdicts out: one after the other on one rig, each judged when all is well again."""
 
-import os
 import random
 import statistics
 import time
@@ -12,26 +11,29 @@ import structlog
 
 from md_platform_tests.faults.judge import Judge, Verdict, first_sent
 from md_platform_tests.faults.rig import INSTRUMENTS, Rig, running, until
-from md_platform_tests.faults.trials import MOMENTS, SmallDisk, Trial, kill_at
+from md_platform_tests.faults.trials import MOMENTS, Trial, kill_at
+from md_platform_tests.small_disk import MAY_MOUNT, small_disk
 
 log = structlog.get_logger(__name__)
 
 _WITHIN_S = 120.0
+_DISK_MB = 700  # more than what is free must be, for nothing to be shed before it is filled
 
 
 def run(folder: Path, trials: Sequence[Trial], kills: int, chance: random.Random) -> list[Verdict]:
-    """All of `trials`, then `kills` kills."""
+    """All of `trials`, then `kills` kills; what the processes write goes into `folder`."""
     verdicts = []
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # PostgreSQL may run as another user
     with ExitStack() as stack:
-        is_root = os.geteuid() == 0
-        if is_root and any(trial.needs_root for trial in trials):
-            stack.callback(SmallDisk(folder / "home").close)
+        if MAY_MOUNT and any(trial.needs_root for trial in trials):
+            stack.enter_context(small_disk(folder / "home" / "stream", _DISK_MB))
         rig = stack.enter_context(running(folder))
         until(lambda: len(first_sent(rig.frame_log)) == len(INSTRUMENTS), 60, "trades of every instrument")
         judge = Judge(rig)
         until(rig.listener.is_fresh, 60, "trades and books of every instrument on Redis")
         for trial in trials:
-            if trial.needs_root and not is_root:
+            if trial.needs_root and not MAY_MOUNT:
                 verdicts.append(Verdict(trial.name, failure="not tried: only root may mount a small disk"))
                 continue
             verdicts.append(_tried(rig, judge, trial.name, lambda trial=trial: trial.commit(rig), trial.reports))

@@ -5,15 +5,15 @@ A trial's end is the moment at which everything is as it should be again, except
 
 import os
 import random
-import subprocess
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from md_platform.storage.spool import Spool
 from md_platform_tests.faults.rig import Rig, kill, until
+from md_platform_tests.small_disk import filled
 
 _HITS_WITHIN_S = 60.0
 _STALL_S = 35.0
@@ -64,28 +64,8 @@ def _redis_away(rig: Rig) -> None:
 
 def _disk_full(rig: Rig) -> None:
     """The file system of the spool has nothing left; then it has again."""
-    ballast = rig.home / "stream" / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        filling = time.monotonic()
-        while time.monotonic() - filling < _FULL_S:
-            try:
-                file.write(bytes(1 << 16))
-            except OSError:
-                time.sleep(0.01)
-    ballast.unlink()
-
-
-class SmallDisk:
-    """A file system of its own for the spool, of `megabytes`, in memory."""
-
-    def __init__(self, home: Path, megabytes: int = 700) -> None:
-        self._folder = home / "stream"
-        self._folder.mkdir(parents=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(self._folder)], check=True)
-
-    def close(self) -> None:
-        """Unmount it."""
-        subprocess.run(["umount", str(self._folder)], check=True)
+    with filled(rig.home / "stream"):
+        time.sleep(_FULL_S)
 
 
 TRIALS = (
@@ -130,7 +110,7 @@ def _kill_after_commit(rig: Rig) -> None:
         raise AssertionError("the writer was started")
     before = rig.committed()
     until(lambda: rig.committed() > before, 30, "a commit")
-    os.kill(writer.pid, 19)  # SIGSTOP
+    os.kill(writer.pid, signal.SIGSTOP)
     committed = rig.committed()
     rows = [row.id for row in Spool(rig.home / "stream" / "spool.db").read(before, 1 << 30) if row.id <= committed]
     if not rows:
