@@ -30,7 +30,7 @@ _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 @dataclass
 class Connection:
-    """Keeps one set of subscriptions of one feed alive."""
+    """Keeps one set of subscriptions of one feed alive, by `link`."""
 
     venue: str
     feed: Feed
@@ -42,7 +42,7 @@ class Connection:
     make_link: Callable[["Connection", str], Link]
     reconnects: int = 0
     _failures: int = field(default=0, init=False)
-    _link: Link | None = field(default=None, init=False)
+    link: Link | None = field(default=None, init=False)
     _may_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -56,21 +56,21 @@ class Connection:
     @property
     def is_up(self) -> bool:
         """Whether market data flows."""
-        return self._link is not None and not self._link.ended.is_set()
+        return self.link is not None and not self.link.ended.is_set()
 
     def hold(self) -> None:
         """Read nothing until `release`: the venue waits, or hangs up, and what it sent meanwhile is a hole."""
         if self._may_read.is_set():
             self._may_read.clear()
-            if self._link is not None:
-                self._link.pause()
+            if self.link is not None:
+                self.link.pause()
 
     def release(self) -> None:
         """Read again."""
         if not self._may_read.is_set():
             self._may_read.set()
-            if self._link is not None:
-                self._link.resume()
+            if self.link is not None:
+                self.link.resume()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -80,8 +80,8 @@ class Connection:
                 if link is not None:
                     await self._serve(link)
         finally:
-            if self._link is not None:
-                self._link.close()
+            if self.link is not None:
+                self.link.close()
 
     async def _connected(self) -> Link | None:
         """A link whose subscriptions are confirmed, or None after a failure that has been waited for."""
@@ -135,7 +135,7 @@ class Connection:
 
     def _promote(self, link: Link) -> None:
         link.is_primary = True
-        self._link = link
+        self.link = link
         if not self._may_read.is_set():
             link.pause()
         self._say("connected", link)

@@ -35,7 +35,8 @@ _AT_ONCE = 4
 class Repair:
     """Fills holes in the background, a few at once; those that wait for their time keep no other one waiting.
 
-    Of an instrument one is asked at a time: two downloads of one interval would take each other's pages away. Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
+    Of an instrument one is asked at a time: two downloads of one interval would take each other's pages away.
+    Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
     """
 
     def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], None]) -> None:

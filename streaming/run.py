@@ -236,7 +236,7 @@ def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], N
 
 
 async def ticks(pipeline: Pipeline, outbox: Outbox) -> None:
-    """Call what depends on time. Bars that still run are for those who look now: nothing that should wait for a disk."""
+    """Call what depends on time. Bars that still run are for who looks now: nothing that should wait for a disk."""
     number = 0
     while True:
         await asyncio.sleep(_TICK_S)

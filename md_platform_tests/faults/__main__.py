@@ -27,7 +27,7 @@ def main() -> int:
     trials = [trial for trial in TRIALS if arguments.trials is None or trial.name in arguments.trials]
     with ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdp-faults-")))
-        verdicts = run(folder, trials, arguments.kills, random.Random(arguments.seed))  # noqa: S311 - repeatable
+        verdicts = run(folder, trials, arguments.kills, random.Random(arguments.seed))
     printed(verdicts)
     if arguments.json:
         written(verdicts, arguments.json)

@@ -171,7 +171,7 @@ def running(folder: Path) -> Iterator[Rig]:
         rig.close()
 
 
-def until(condition: Any, timeout_s: float, what: str) -> float:  # noqa: ANN401 - any callable whose answer counts as bool
+def until(condition: Any, timeout_s: float, what: str) -> float:
     """Seconds until `condition()`; TimeoutError that says `what` was waited for."""
     began = time.monotonic()
     while not condition():

@@ -34,7 +34,7 @@ class Trial:
     needs_root: bool = False
 
 
-def by_venue(count: int = 0, seconds: float = 0.0, **fault: Any) -> Callable[[Rig], None]:  # noqa: ANN401 - its fields
+def by_venue(count: int = 0, seconds: float = 0.0, **fault: Any) -> Callable[[Rig], None]:
     """Have the venue commit `fault` so often, or for so long."""
     asked = {"surface": "live", **fault}
 
