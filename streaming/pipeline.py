@@ -39,7 +39,7 @@ from streaming.tracked import LATE_NS, Tail, Tracked, continued
 _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
-_LAGGING_NS = 2_000_000_000
+_LAGGING_NS = _LAGGING_FOR_NS = 2_000_000_000
 _SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
 _RAW_AT_MOST = 4_096
 BOOK_LEVELS = 10
@@ -80,6 +80,7 @@ class Pipeline:
         self._books: dict[str, OrderBook] = {}
         self._changed_books: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
+        self._late_since_ns: dict[str, int] = {}
         self._lagging: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
@@ -292,16 +293,18 @@ class Pipeline:
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
 
     def _look_at_lag(self, link: Link, trade: Trade) -> None:
-        """Say when what a connection brings begins to be old, and when it is no longer."""
-        connection = link.connection
-        lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[connection.venue]
-        was_lagging = connection.name in self._lagging
-        if not was_lagging and lag_ns > _LAGGING_NS:
-            self._lagging.add(connection.name)
-            self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
-        elif was_lagging and lag_ns < _LAGGING_NS // 2:
-            self._lagging.discard(connection.name)
-            self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+        """Say when all that a connection brings begins to be old, and when it is no longer: single trades may be late."""
+        name, venue = link.connection.name, link.connection.venue
+        lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
+        if lag_ns < _LAGGING_NS:
+            self._late_since_ns.pop(name, None)
+            if name in self._lagging:
+                self._lagging.discard(name)
+                self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+        elif trade.ts_received - self._late_since_ns.setdefault(name, trade.ts_received) > _LAGGING_FOR_NS:
+            if name not in self._lagging:
+                self._lagging.add(name)
+                self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
 
 
 def _broken_rule(trade: Trade) -> str:

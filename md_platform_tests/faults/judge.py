@@ -48,6 +48,7 @@ class Verdict:
     fresh_s: float = 0.0
     whole_s: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
     failure: str = ""
 
     @property
@@ -135,6 +136,7 @@ class Judge:
         listener = self._rig.listener
         found.books = listener.books - self._books
         found.wrong_books = len(listener.wrong_books) - self._wrong_books
+        found.examples = [str(book) for book in listener.wrong_books[self._wrong_books :][:3]]
         found.published_twice = listener.published_twice.total() - self._published_twice
         found.reports = self._reports()
         return found

@@ -37,6 +37,8 @@ def printed(verdicts: Sequence[Verdict]) -> None:
         told = ", ".join(f"{name} {count}" for name, count in sorted(each.reports.items()) if count)
         wrong = [*(f"nobody said {name!r}" for name in each.unreported), *([each.failure] if each.failure else [])]
         console.print(f"{each.trial}: {told or 'nothing to say'}{''.join(f'; BAD: {what}' for what in wrong)}")
+        for example in each.examples:
+            console.print(f"  wrong: {example}", soft_wrap=True)
         if each.figures:
             console.print("  " + ", ".join(f"{name} {value:,.2f}" for name, value in each.figures.items()))
 

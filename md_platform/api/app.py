@@ -1,0 +1,103 @@
+"""Assembly of the REST API: stores and a config in, an ASGI application out. Nothing is opened here."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from md_platform.api import health, metrics, problems
+from md_platform.api.browsers import LocalOnly
+from md_platform.api.compression import Compression
+from md_platform.api.config import ApiConfig
+from md_platform.api.dependencies import Anyone, Requires
+from md_platform.api.middleware import RequestScope
+from md_platform.api.routes import ROUTERS
+from md_platform.api.stores import Stores
+
+PREFIX = "/api/v1"
+_ALLOWED = ["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Traceparent", "X-Request-Id"]
+_EXPOSED = [
+    "ETag",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-Id",
+    "X-Trace-Id",
+]
+
+
+def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
+    """The application; it closes `stores` when it is shut down."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await stores.close()
+
+    app = FastAPI(
+        title="md-platform",
+        summary="Market data, historical and live, with the truth about its quality",
+        version=_version(),
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # its page comes from a CDN
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=config.max_body_bytes,
+        telemetry={"tracing": config.is_traced, "metrics": False, "logs": False},
+    )
+    app.state.stores = stores
+    app.state.config = config
+    problems.install(app)
+    app.include_router(health.router)
+    app.include_router(metrics.router, responses=problems.RESPONSES)
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
+    roles(app)
+    app.add_middleware(Compression)
+    if config.is_open:
+        app.add_middleware(LocalOnly, cors_origins=config.cors_origins)
+    if config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_ALLOWED,
+            expose_headers=_EXPOSED,
+            max_age=600,
+        )
+    app.add_middleware(RequestScope, audit=stores.audit, is_encrypted=config.is_encrypted, templates=templates(app))
+    return app
+
+
+def templates(app: FastAPI) -> dict[object, str]:
+    """The template of each route of `app`, as /api/v1/bars/{id}, by its endpoint."""
+    return {context.endpoint: str(context.path) for context in iter_route_contexts(app.routes)}
+
+
+def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:
+    """Who may use each method and path of `app`; ValueError where a route does not say."""
+    found: dict[tuple[str, str], Requires | Anyone] = {}
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute):
+            needs = [each for each in _calls(context.dependant) if isinstance(each, Requires | Anyone)]
+            if not needs:
+                raise ValueError(f"{context.path} names no role: give it reader(), trader(), admin() or anyone()")
+            for method in context.methods or ():
+                found[method, str(context.path)] = needs[-1]
+    return found
+
+
+def _calls(dependant: Dependant) -> list[object]:
+    return [call for each in dependant.dependencies for call in (*_calls(each), each.call)]
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("md-platform")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"

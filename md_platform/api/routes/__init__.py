@@ -1,0 +1,17 @@
+"""The routes, one file a topic: each has a `router`, named here once."""
+
+from fastapi import APIRouter
+
+from md_platform.api.routes import bars, indicators, instruments, prices, statistics, tickets, trades, udf
+
+ROUTERS: tuple[APIRouter, ...] = (
+    instruments.router,
+    prices.router,
+    bars.router,
+    trades.router,
+    statistics.router,
+    indicators.router,
+    udf.router,
+    tickets.router,
+)
+"""Everything under /api/v1."""
