@@ -293,7 +293,7 @@ class Pipeline:
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
 
     def _look_at_lag(self, link: Link, trade: Trade) -> None:
-        """Say when all that a connection brings begins to be old, and when it is no longer: single trades may be late."""
+        """Say when all that a connection brings begins to be old, and when it no longer is: single trades may be late."""
         name, venue = link.connection.name, link.connection.venue
         lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
         if lag_ns < _LAGGING_NS:
@@ -301,10 +301,11 @@ class Pipeline:
             if name in self._lagging:
                 self._lagging.discard(name)
                 self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
-        elif trade.ts_received - self._late_since_ns.setdefault(name, trade.ts_received) > _LAGGING_FOR_NS:
-            if name not in self._lagging:
-                self._lagging.add(name)
-                self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+            return
+        since_ns = self._late_since_ns.setdefault(name, trade.ts_received)
+        if name not in self._lagging and trade.ts_received - since_ns > _LAGGING_FOR_NS:
+            self._lagging.add(name)
+            self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
 
 
 def _broken_rule(trade: Trade) -> str:

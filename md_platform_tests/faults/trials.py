@@ -77,7 +77,7 @@ TRIALS = (
     Trial("late trades", by_venue(seconds=5, kind="late_trade", every=3, delay_s=4.0), ("gap", "repaired")),
     Trial("malformed frames", by_venue(count=60, kind="malformed", every=10), ("quarantined", "book_resync", "gap")),
     Trial("bad checksum", by_venue(count=3, kind="bad_checksum", protocol="kraken", every=20), ("book_resync",)),
-    Trial("slow server", by_venue(seconds=8, kind="slow", delay_s=0.03), ("lagging", "caught_up")),
+    Trial("slow server", by_venue(seconds=6, kind="slow", delay_s=0.03), ("lagging", "caught_up")),
     Trial("database killed", _database_away, ("log:writer database is away", "log:writer database is back")),
     Trial("Redis killed", _redis_away, ("redis is away", "log:stream sink is back")),
     Trial("disk full", _disk_full, ("shed", "log:stream spool refused"), needs_root=True),
