@@ -293,7 +293,7 @@ class Pipeline:
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
 
     def _look_at_lag(self, link: Link, trade: Trade) -> None:
-        """Say when all that a connection brings begins to be old, and when it no longer is: single trades may be late."""
+        """Say when all that a connection brings comes late, and when it no longer does: single trades may."""
         name, venue = link.connection.name, link.connection.venue
         lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
         if lag_ns < _LAGGING_NS:
