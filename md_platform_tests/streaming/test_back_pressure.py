@@ -41,17 +41,17 @@ def test_feeds_are_held_while_the_disk_takes_nothing(tmp_path: Path) -> None:
                 async with Listener([url], put=outbox.put).listening() as listener:
                     jobs = [outbox.run(), hold_back(outbox, [listener.connection], listener.pipeline)]
                     tasks = [asyncio.create_task(job) for job in jobs]
-                    await listener.until(lambda: outbox.is_full)
+                    await listener.until(lambda: outbox.is_full, 60)
                     for _ in range(30):
                         await asyncio.sleep(0.1)
                         most = max(most, outbox.waiting)
                     assert outbox.is_full
                     assert sent < SENT
                     (disk / "ballast").write_bytes(b"")  # there is room again
-                    await listener.until(lambda: listener.pipeline.counts.received["binance-0"] >= SENT, 30)
-                    await listener.until(lambda: not outbox.waiting and not outbox.is_full)
+                    await listener.until(lambda: listener.pipeline.counts.received["binance-0"] >= SENT, 60)
+                    await listener.until(lambda: not outbox.waiting and not outbox.is_full, 60)
                     said = listener.pipeline.counts.kinds
-                    await listener.until(lambda: said["released"] == said["held"])
+                    await listener.until(lambda: said["released"] == said["held"], 60)
                     await outbox.flush()
                     await ended(tasks)
         found = stored(spool)
