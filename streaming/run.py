@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import shutil
 import signal
 import ssl
@@ -130,8 +131,10 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
-        for each in subscribed:
-            pipeline.track(each.instrument, feed, Tail(0))
+        for instrument in {each.instrument.id: each.instrument for each in subscribed}.values():
+            if not pipeline.tracks(instrument.id):
+                indicators = await indicators_of(config, instrument.id, player.first_day)
+                pipeline.track(instrument, feed, Tail(0), indicators)
     tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
@@ -141,6 +144,15 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     finally:
         await ended(tasks)
         spool.close()
+
+
+async def indicators_of(
+    config: StreamConfig, instrument: str, today: dt.date | None = None
+) -> InstrumentIndicators | None:
+    """Indicators of `instrument` that go on from the lake's bars before `today`; None where there is no lake."""
+    if config.lake is None:
+        return None
+    return await asyncio.to_thread(opened, instrument, config.lake, config.calendar(instrument), today)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -199,19 +211,15 @@ class LiveProcess:
                 self._snapshots.add(feed, ask.fetcher(venue, feed))
             for each in subscribed:
                 tail = self._remembered.tail(each.instrument.id, time.time_ns())
-                self._pipeline.track(each.instrument, feed, tail, await self._indicators(each.instrument.id))
+                if not self._pipeline.tracks(each.instrument.id):
+                    indicators = await indicators_of(self._config, each.instrument.id)
+                    self._pipeline.track(each.instrument, feed, tail, indicators)
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
-
-    async def _indicators(self, instrument: str) -> InstrumentIndicators | None:
-        lake = self._config.lake
-        if lake is None or self._pipeline.tracks(instrument):
-            return None
-        return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
     async def served(self) -> web.AppRunner | None:
         """Serve health and metrics, where a port is given."""
