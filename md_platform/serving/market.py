@@ -57,7 +57,8 @@ def open_market(
     client = None if redis_url is None else redis_client(redis_url)
     seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
 
-    bars = Bars(history, seam, live)
+    cache = Cache(client)
+    bars = Bars(history, seam, live, cache)
 
     def close() -> None:
         stored.close()
@@ -71,7 +72,7 @@ def open_market(
         indicators=Indicators(bars),
         names=Names(ledger),
         instruments=Instruments(rows.borrowed),
-        cache=Cache(client),
+        cache=cache,
         ledger=ledger,
         history=history,
         stored=stored,
