@@ -43,7 +43,7 @@ class Health(Collector):
         away = [f"{connection.name} is not connected" for connection in self._connections if not connection.is_up]
         away += [f"{each.sink.name} is away" for each in self._deliveries if not each.is_up]
         if self._outbox.is_full:
-            away.append("the spool takes nothing")
+            away.append("the spool takes nothing: feeds are held")
         return away
 
     def status(self) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class Health(Collector):
         yield from (sent, sink_up, behind)
 
 
-async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppRunner:
-    """Serve until the runner's `cleanup`."""
+async def served(health: Health, routes: Iterable[web.RouteDef], port: int, host: str = "127.0.0.1") -> web.AppRunner:
+    """Serve, with `routes` beside, until the runner's `cleanup`."""
     registry = CollectorRegistry()
     registry.register(health)
 
@@ -156,6 +156,7 @@ async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppR
             web.get("/readyz", ready),
             web.get("/status", status),
             web.get("/metrics", metrics),
+            *routes,
         ]
     )
     runner = web.AppRunner(app, access_log=None)

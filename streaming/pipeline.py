@@ -39,8 +39,9 @@ from streaming.tracked import LATE_NS, Tail, Tracked, continued
 _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
+_LAGGING_NS = _LAGGING_FOR_NS = 2_000_000_000
+_SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
 _RAW_AT_MOST = 4_096
-BOOK_LEVELS = 10
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Pipeline:
     put      takes what is to be published
     recorder takes frames as they came
     now_ns   our clock; a replay brings its own
+    book_levels   levels a side of the books that are published; `book` has all
 
     `holes` knows what of the trades is missing. Who assembles the process sets `resync`, which is asked for a whole new
     book of an instrument and gives it back through `snapshot`.
@@ -69,15 +71,20 @@ class Pipeline:
         put: Callable[[Sequence[Published]], None],
         recorder: Recorder | None = None,
         now_ns: Callable[[], int] = time.time_ns,
+        book_levels: int = 10,
     ) -> None:
         self._put = put
+        self._book_levels = book_levels
         self.resync: Callable[[Link, str], None] = lambda _link, _instrument: None
         self._recorder = recorder
         self._now_ns = now_ns
         self._tracked: dict[str, Tracked] = {}
         self._books: dict[str, OrderBook] = {}
         self._changed_books: set[str] = set()
+        self._booked: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
+        self._late_since_ns: dict[str, int] = {}
+        self._lagging: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
         self.holes = HoleBook(self._tracked, self.skew_ns, self.notice, put, now_ns)
@@ -88,7 +95,9 @@ class Pipeline:
         """Begin to follow `instrument`, continuing from what a process before this one published: `tail`."""
         if instrument.id in self._tracked:
             return
-        self._tracked[instrument.id] = continued(instrument, feed, tail, indicators)
+        self._tracked[instrument.id], unpublished = continued(instrument, feed, tail, indicators)
+        if unpublished:
+            self._put(unpublished)
 
     def tracks(self, instrument: str) -> bool:
         """Whether an instrument is followed already, by another of its feeds."""
@@ -122,6 +131,7 @@ class Pipeline:
         self.counts.received[link.connection.name] += len(events)
         if trade is not None and not trade.sent_late:
             self._estimate_skew(link.connection.venue, trade)
+            self._look_at_lag(link, trade)
         if out:
             self._put(out)
 
@@ -172,6 +182,7 @@ class Pipeline:
         book = link.books.get(update.instrument)
         if book is None:
             book = link.books[update.instrument] = OrderBook(link.connection.feed.book)
+            self._booked.add(update.instrument)
         outcome = book.apply(update)
         if outcome == "applied":
             if link.is_primary:
@@ -180,10 +191,17 @@ class Pipeline:
         elif outcome == "waiting":
             if link.connection.feed.snapshot_request is not None:
                 self.resync(link, update.instrument)
+            elif not link.needs_successor and update.ts_received - link.connected_ns > _SNAPSHOT_WITHIN_NS:
+                self._say(link, "book_resync", "no snapshot came", channels=["book"], instruments=[update.instrument])
+                self.resync(link, update.instrument)
         elif outcome in ("gap", "checksum"):
             cause = "checksum does not match" if outcome == "checksum" else "sequence jumped"
             self._say(link, "book_resync", cause, channels=["book"], instruments=[update.instrument])
             self.resync(link, update.instrument)
+
+    def streams_book(self, instrument: str) -> bool:
+        """Whether a link has had the book of `instrument`, be it wrong or gone by now."""
+        return instrument in self._booked
 
     def book(self, instrument: str) -> OrderBook | None:
         """The book of `instrument` on the link that serves it, right or not."""
@@ -216,7 +234,7 @@ class Pipeline:
             case SequenceGap(expected, got):
                 self.holes.jumped(link, expected, got - 1)
                 if "book" in link.connection.channels and link.connection.feed.snapshot_request is None:
-                    link.connection.renew()
+                    link.renew()
 
     def notice(self, notice: FeedNotice) -> None:
         """Pass on what happened to a connection."""
@@ -244,17 +262,21 @@ class Pipeline:
         for tracked in self._tracked.values():
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
             # of a silent one bars would close over trades that are still to come
-            if not self.holes.is_silent(tracked.instrument.id):
+            is_heard = not self.holes.is_silent(tracked.instrument.id)
+            if is_heard:
                 tracked.bars.advance(now_ns - skew)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
+                tracked.day.put(closed)
             if running:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
+            if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
+                out.append(statistics)
         if running:
             for instrument in self._changed_books & self._books.keys():
-                top = self._books[instrument].top(instrument, BOOK_LEVELS)
+                top = self._books[instrument].top(instrument, self._book_levels)
                 if top is not None:
                     out.append(top)
             self._changed_books.clear()
@@ -283,6 +305,21 @@ class Pipeline:
         sample = trade.ts_received - trade.ts_event
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
+
+    def _look_at_lag(self, link: Link, trade: Trade) -> None:
+        """Say when all that a connection brings comes late, and when it no longer does: single trades may."""
+        name, venue = link.connection.name, link.connection.venue
+        lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
+        if lag_ns < _LAGGING_NS:
+            self._late_since_ns.pop(name, None)
+            if name in self._lagging:
+                self._lagging.discard(name)
+                self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+            return
+        since_ns = self._late_since_ns.setdefault(name, trade.ts_received)
+        if name not in self._lagging and trade.ts_received - since_ns > _LAGGING_FOR_NS:
+            self._lagging.add(name)
+            self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
 
 
 def _broken_rule(trade: Trade) -> str:

