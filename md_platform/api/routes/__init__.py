@@ -8,6 +8,7 @@ from md_platform.api.routes import (
     datasets,
     indicators,
     instruments,
+    platform,
     prices,
     quality,
     statistics,
@@ -28,5 +29,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     quality.router,
     backfills.router,
     tickets.router,
+    platform.router,
 )
 """Everything under /api/v1."""
