@@ -15,6 +15,7 @@ MdpError                     exit code 1, not retryable
 │   ├── NotFound             nothing of that name or number, or nothing there yet
 │   ├── TooLarge             more rows, bytes or days than one request may ask for or bring
 │   ├── NotAcceptable        no such format
+│   ├── NeedsServer          files were asked for what only a running platform can do
 │   └── InvalidSetting       environment, .env or universes file
 ├── AccessError              who asks, what they may do, and how often
 │   ├── NotAuthenticated     no credential, or one that is not valid (any more)
@@ -37,6 +38,7 @@ MdpError                     exit code 1, not retryable
     ├── AlreadyRunning
     ├── LeaseLost            another process serves this shard now
     ├── UnsupportedPython
+    ├── PlatformUnavailable  retryable: the platform's API or gateway does not answer, or breaks off
     └── OrchestratorUnavailable
 """
 
@@ -94,6 +96,9 @@ class TooLarge(UserError): ...
 
 
 class NotAcceptable(UserError): ...
+
+
+class NeedsServer(UserError): ...
 
 
 class AccessError(MdpError):
@@ -184,6 +189,12 @@ class LeaseLost(ServiceError): ...
 
 
 class UnsupportedPython(ServiceError): ...
+
+
+class PlatformUnavailable(ServiceError):
+    """The platform's API or gateway does not answer, or broke off."""
+
+    retryable = True
 
 
 class OrchestratorUnavailable(ServiceError):

@@ -31,14 +31,16 @@ class Found:
 
 
 class Live:
-    """The live store with the tails of Redis, where there is one. For any number of threads."""
+    """The live store with the tails of Redis, where there is one; without both, nothing. For any number of threads."""
 
-    def __init__(self, store: Pool[LiveReader], tail: Tail | None) -> None:
+    def __init__(self, store: Pool[LiveReader] | None, tail: Tail | None) -> None:
         self._store = store
         self._tail = tail
 
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
+        if self._store is None:
+            return Found(pl.DataFrame(schema=CLEANED_BARS.schema))
         known_by = as_of or FOREVER
         with self._store.borrowed() as reader:
             stored = reader.bars(instrument, timeframe, interval, known_by)
@@ -54,6 +56,8 @@ class Live:
 
     def trades(self, instrument: str, interval: Interval) -> Found:
         """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
+        if self._store is None:
+            return Found(pl.DataFrame(schema=CLEANED_TRADES.schema))
         with self._store.borrowed() as reader:
             stored = reader.trades(instrument, interval).select(CLEANED_TRADES.schema.names())
         if self._tail is None:
