@@ -19,8 +19,11 @@ from md_platform.access.principal import Tier
 from md_platform.access.rates import Rates
 from md_platform.api.app import create_app
 from md_platform.api.config import ApiConfig
+from md_platform.api.operations import Operations
 from md_platform.api.stores import Stores, redis_client
 from md_platform.embedded.ports import free_port
+from md_platform.loading.loader import Loader
+from md_platform.orchestrator import Orchestrator
 from md_platform.serving.market import open_market
 from md_platform.settings import load_universes
 from md_platform.storage.archive import Archive
@@ -39,12 +42,19 @@ ENTERPRISE = Tier("enterprise", messages_per_s=None, symbols=None, requests_per_
 
 
 def stores_of(
-    folder: Path, database_url: str, redis_url: str, *, is_open: bool = True, jwt: JwtConfig | None = None
+    folder: Path,
+    database_url: str,
+    redis_url: str,
+    *,
+    is_open: bool = True,
+    jwt: JwtConfig | None = None,
+    dagster_port: int = 1,
 ) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
     lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
     market = open_market(lake, archive, database_url, redis_url)
     lake.root.mkdir(parents=True, exist_ok=True)
+    orchestrator = Orchestrator(f"http://127.0.0.1:{dagster_port}", timeout_s=2, patience_s=1)
     return Stores(
         database_url=database_url,
         redis=redis_client(redis_url),
@@ -54,6 +64,12 @@ def stores_of(
         reader=market.history,
         universes=load_universes(),
         market=market,
+        operations=Operations.open(
+            database_url,
+            orchestrator,
+            Loader(market.ledger, orchestrator, load_universes(), poll_s=0.02),
+            lambda _venue: [],
+        ),
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),
         audit=Audit(database_url, dt.timedelta(days=1)),

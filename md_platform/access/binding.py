@@ -1,6 +1,7 @@
 """Where and how to listen in, nothing or InvalidSetting out: without authentication only loopback is safe."""
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,12 @@ class Tls:
 
     certificate: Path
     key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """What a server of our own needs to speak it: TLS 1.2 at least."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
 
 def require_tls(certificate: Path | None, key: Path | None) -> Tls | None:

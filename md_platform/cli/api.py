@@ -60,9 +60,13 @@ def application() -> "FastAPI":
     from md_platform.api import tracing
     from md_platform.api.app import create_app
     from md_platform.api.config import ApiConfig
+    from md_platform.api.operations import Operations
     from md_platform.api.stores import Stores, redis_client
     from md_platform.cli.access import access_config
+    from md_platform.cli.load import dagster_url, listing_of
     from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.loading.loader import Loader
+    from md_platform.orchestrator import Orchestrator
     from md_platform.serving.market import open_market
     from md_platform.settings import load_settings, load_universes
     from md_platform.storage.archive import Archive
@@ -77,6 +81,9 @@ def application() -> "FastAPI":
     access = access_config(settings)
     if settings.otlp_url:
         tracing.send_to(settings.otlp_url)
+    universes = load_universes(settings.universes_file)
+    # a request must not wait as long for Dagster as a command may
+    orchestrator = Orchestrator(dagster_url(settings), timeout_s=10, patience_s=5)
     stores = Stores(
         database_url=database,
         redis=redis_client(redis),
@@ -84,8 +91,15 @@ def application() -> "FastAPI":
         archive=archive,
         ledger=market.ledger,
         reader=market.history,
-        universes=load_universes(settings.universes_file),
+        universes=universes,
         market=market,
+        operations=Operations.open(
+            database,
+            orchestrator,
+            Loader(market.ledger, orchestrator, universes),
+            listing_of(settings),
+            settings.instruments,
+        ),
         authenticator=Authenticator(access, database, redis),
         rates=Rates(redis),
         audit=Audit(database, settings.retention_audit),

@@ -5,6 +5,7 @@ Several processes may share a port: the kernel gives each new connection to one 
 
 import asyncio
 import contextlib
+import resource
 import signal
 import ssl
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from md_platform.gateway.health import GatewayHealth
 from md_platform.gateway.hub import Hub
 from md_platform.gateway.messages import Degraded, Restored
 from md_platform.gateway.past import Past
+from md_platform.gateway.replay import Player
 from md_platform.gateway.session import REQUEST_BYTES, Session, Work
 from md_platform.gateway.subscriptions import Subscriptions
+from md_platform.serving.market import Market
 
 log = structlog.get_logger(__name__)
 
@@ -39,13 +42,17 @@ _STOPPED_WITHIN_S = 5.0
 
 @dataclass(frozen=True)
 class GatewayConfig:
-    """Where to listen and what to read. Without `database_url` history is what Redis has."""
+    """Where to listen and what to read.
+
+    Without `database_url` history is what Redis has; without `market` there is no /replay.
+    """
 
     redis_url: str
     authenticator: Authenticator
     host: str = "127.0.0.1"
     port: int = 8001
     database_url: str | None = None
+    market: Market | None = None
     tls: ssl.SSLContext | None = None
 
 
@@ -63,7 +70,9 @@ class Gateway:
         self._works: dict[str, Callable[[Session], Work]] = {
             "/": lambda session: Subscriptions(session, self.hub, self.past),
         }
-        self._works["/ws"] = self._works["/"]
+        if config.market is not None:
+            market = config.market
+            self._works["/replay"] = lambda session: Player(session, market)
 
     async def run(self, ready: Callable[[int], None] = lambda _port: None) -> None:
         """Serve until cancelled; `ready` gets the port."""
@@ -164,7 +173,9 @@ def _credential(request: picows.WSUpgradeRequest, asked: dict[str, str]) -> str 
 
 
 async def serve(config: GatewayConfig) -> None:
-    """Run until SIGINT or SIGTERM."""
+    """Run until SIGINT or SIGTERM, with as many connections as the system allows this process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

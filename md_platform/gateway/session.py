@@ -52,6 +52,17 @@ class Work(Protocol):
 class Session(Outlet):
     """A connection from its first frame to its last. `principal` is None until it is known who asks."""
 
+    __slots__ = (
+        "_authenticated",
+        "_closed",
+        "_fragments",
+        "_is_deflated",
+        "_requests",
+        "_work",
+        "_worker",
+        "principal",
+    )
+
     def __init__(
         self,
         view: View,
@@ -84,9 +95,9 @@ class Session(Outlet):
         if self.principal is None:
             asyncio.get_running_loop().call_later(_AUTHENTICATE_WITHIN_S, self._require_known)
 
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002 - picows' signature
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """Called by picows."""
-        self.closed_for = self.closed_for or "client"
+        super().on_ws_disconnected(transport)
         if self._worker is not None:
             self._worker.cancel()
         self._work.close()

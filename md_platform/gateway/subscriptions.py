@@ -174,7 +174,7 @@ class Subscriptions:
         for entry in await self._hub.tail.after(channel.name, number):
             if entry.number > number + 1:
                 self._outlet.told(Gap(channel=channel.name, first=number + 1, last=entry.number - 1, cause="lost"))
-            await self._outlet.caught_up()
+            await self._outlet.room()
             self._send(view.events("data", channel.name, entry.number, entry.data))
             number = entry.number
         return number
@@ -194,7 +194,7 @@ class Subscriptions:
             part = events[start : start + _EVENTS_A_MESSAGE]
             done = start + _EVENTS_A_MESSAGE >= len(events)
             data = opened(encode(part))[1]
-            await self._outlet.caught_up()
+            await self._outlet.room()
             self._send(view.events("history", name, history.number, data, done=done, whole=history.is_whole))
 
     async def _follow(self, channel: Channel, view: View, joining: Joining, number: int, ahead: set[Hashable]) -> None:
@@ -212,7 +212,7 @@ class Subscriptions:
                     number = max(number, entry.number)
                     left = _without(entry, ahead)
                     if left is not None:
-                        await self._outlet.caught_up()
+                        await self._outlet.room()
                         self._take(channel.name, view, left)
             if not joining.entries and (not ahead or time.monotonic() > until):
                 return  # nothing can come between this and who is waiting for it
