@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import polars as pl
 
-from md_platform.client import live_calls, market_calls
+from md_platform.client import live_calls, market_calls, platform_calls
 from md_platform.client.asking import Pages, Pause, Reply, Request, Steps
-from md_platform.client.endpoints import AwaitingPages, AwaitingTable, Opening
+from md_platform.client.endpoints import Awaiting, AwaitingPages, AwaitingTable, Opening
 from md_platform.client.frames import As, shaped
 from md_platform.client.http import AsyncHttp, Server
 from md_platform.client.market_data import DEFAULT_URL
@@ -120,6 +120,16 @@ class AsyncMarketData(Generic[F]):
     stats = AwaitingTable(market_calls.stats)
     correlation = AwaitingTable(market_calls.correlation)
     market_summary = AwaitingTable(market_calls.market_summary)
+    datasets = AwaitingTable(platform_calls.datasets)
+    columns = AwaitingTable(platform_calls.columns)
+    coverage = AwaitingTable(platform_calls.coverage)
+    partition = Awaiting(platform_calls.partition)
+    quality = AwaitingTable(platform_calls.quality)
+    events = AwaitingTable(platform_calls.events)
+    backfill = Awaiting(platform_calls.backfill)
+    backfills = Awaiting(platform_calls.backfills)
+    cancel_backfill = Awaiting(platform_calls.cancel_backfill)
+    wait_for_backfill = Awaiting(platform_calls.wait_for_backfill)
     stream = Opening(live_calls.stream, AsyncStream)
     replay = Opening(live_calls.replay, AsyncReplayStream)
 

@@ -226,5 +226,5 @@ def _key(event: LiveEvent) -> Hashable:
 
 def received_ns(event: LiveEvent) -> int:
     """When an event was received or made; 0 where it does not say."""
-    received: int = getattr(event, "ts_received", None) or getattr(event, "known_at", 0)
+    received: int = getattr(event, "ts_received", 0) or getattr(event, "known_at", 0)
     return received

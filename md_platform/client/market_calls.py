@@ -263,17 +263,20 @@ def market_summary(quote: str | None = None, limit: int = 10) -> Steps[pl.DataFr
 
 
 def rows(found: Sequence[dict[str, Any]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    """JSON objects as a table; times in them are text, or datetimes already."""
-    times = [name for name, dtype in schema.items() if dtype == _TIME]
-    raw = {**schema, **dict.fromkeys(times, pl.String())}
-    told = [{name: _text(each.get(name)) if name in times else each.get(name) for name in schema} for each in found]
-    return pl.DataFrame(told, schema=raw, orient="row").with_columns(
-        pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC") for name in times
-    )
+    """JSON objects as a table; times and dates in them are text, or what they mean already."""
+    texts = [name for name, dtype in schema.items() if dtype.is_temporal()]
+    raw = {**schema, **dict.fromkeys(texts, pl.String())}
+    told = [{name: _text(each.get(name)) if name in texts else each.get(name) for name in schema} for each in found]
+    return pl.DataFrame(told, schema=raw, orient="row").with_columns(_meant(name, schema[name]) for name in texts)
+
+
+def _meant(name: str, dtype: pl.DataType) -> pl.Expr:
+    text = pl.col(name).str
+    return text.to_date() if dtype == pl.Date else text.to_datetime(time_unit="us", time_zone="UTC")
 
 
 def _text(time: object) -> object:
-    return time.isoformat() if isinstance(time, dt.datetime) else time
+    return time.isoformat() if isinstance(time, dt.date) else time
 
 
 def _flat(found: dict[str, Any], part: str, schema: dict[str, pl.DataType], prefix: str = "") -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import polars as pl
 
-from md_platform.client import live_calls, market_calls
+from md_platform.client import live_calls, market_calls, platform_calls
 from md_platform.client.asking import Pages, Pause, Reply, Request, Steps
-from md_platform.client.endpoints import BlockingPages, BlockingTable, Opening
+from md_platform.client.endpoints import Blocking, BlockingPages, BlockingTable, Opening
 from md_platform.client.frames import As, shaped
 from md_platform.client.http import Http, Server
 from md_platform.client.replays import ReplayStream
@@ -133,6 +133,16 @@ class MarketData(Generic[F]):
     stats = BlockingTable(market_calls.stats)
     correlation = BlockingTable(market_calls.correlation)
     market_summary = BlockingTable(market_calls.market_summary)
+    datasets = BlockingTable(platform_calls.datasets)
+    columns = BlockingTable(platform_calls.columns)
+    coverage = BlockingTable(platform_calls.coverage)
+    partition = Blocking(platform_calls.partition)
+    quality = BlockingTable(platform_calls.quality)
+    events = BlockingTable(platform_calls.events)
+    backfill = Blocking(platform_calls.backfill)
+    backfills = Blocking(platform_calls.backfills)
+    cancel_backfill = Blocking(platform_calls.cancel_backfill)
+    wait_for_backfill = Blocking(platform_calls.wait_for_backfill)
     stream = Opening(live_calls.stream, Stream)
     replay = Opening(live_calls.replay, ReplayStream)
 

@@ -5,6 +5,7 @@ Nothing is kept beyond what the sockets hold: who reads slowly is slow to the ga
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,6 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-import structlog
 from websockets.asyncio.client import ClientConnection as AsyncConnection
 from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import WebSocketException
@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from md_platform.client.following import Batch, LiveEvent
 from md_platform.errors import NeedsServer, PlatformUnavailable
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)  # of a library: where it goes is for who uses it to say
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _OPEN_WITHIN_S = 10.0
@@ -98,7 +98,7 @@ class _Patience:
             raise PlatformUnavailable(f"the gateway {self._server.url} does not answer: {reason}") from error
         pause_s = min(_FIRST_PAUSE_S * 2.0**self._attempts, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311
         self._attempts += 1
-        log.info("the stream connects again", url=self._server.url, reason=reason, after_s=round(pause_s, 3))
+        log.info("%s: %s; connecting again in %.1f s", self._server.url, reason, pause_s)
         return pause_s
 
 
