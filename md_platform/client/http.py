@@ -136,7 +136,10 @@ def _reply_of(response: httpx.Response) -> Reply:
     if not response.is_success:
         raise error_of(response.status_code, response.content, response.headers)
     if response.headers.get("content-type", "").startswith(_ARROW):
-        return Reply(pl.read_ipc_stream(response.content), cursor=response.headers.get("x-next-cursor"))
+        frame = pl.read_ipc_stream(response.content)
+        # words that repeat are sent once each; as text they are what the platform's schemas say, and files have
+        words = [name for name, dtype in frame.schema.items() if dtype == pl.Categorical]
+        return Reply(frame.with_columns(pl.col(words).cast(pl.String)), cursor=response.headers.get("x-next-cursor"))
     try:
         return Reply(_NOTHING, msgspec.json.decode(response.content) if response.content else None)
     except msgspec.DecodeError:
