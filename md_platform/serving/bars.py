@@ -27,8 +27,6 @@ _PERIODS = {Timeframe.W1: WEEKLY_BARS, Timeframe.MONTH1: MONTHLY_BARS}
 _DATASETS = {Timeframe.M1: CLEANED_BARS, **_PERIODS}
 
 _REMEMBERED_S = 86_400.0
-_REMEMBERED_BARS = 50_000
-"""What is longer is read about as fast from the archive."""
 
 _FIRST = dt.datetime(1970, 1, 5, tzinfo=UTC)
 """The Monday from which weeks are counted. Nothing is older."""
@@ -89,7 +87,7 @@ class Bars:
     def read(self, query: BarQuery, plan: Plan | None = None) -> BarAnswer:
         """The bars; StorageError where a store that has them cannot be read. Settled ones are remembered in Redis."""
         plan = plan or self.plan(query)
-        if plan.is_settled and query.as_of is None and _most_bars(query) <= _REMEMBERED_BARS:
+        if plan.is_settled and query.as_of is None:
             key = f"{query} {plan.version}"
             rows = self._cache.frame("bars", key, _REMEMBERED_S, lambda: self._read(query, plan).rows)
             return BarAnswer(rows, plan.version)
@@ -163,10 +161,6 @@ class Bars:
         return pl.concat(
             [pl.DataFrame(schema=dataset.schema), *self._history.frames(selection, segment.chunks)], rechunk=False
         )
-
-
-def _most_bars(query: BarQuery) -> float:
-    return (query.interval.end - query.interval.start).total_seconds() / (query.timeframe.seconds or 28 * 86_400)
 
 
 def _whole_bars(query: BarQuery) -> Interval:

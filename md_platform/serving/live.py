@@ -13,6 +13,7 @@ import structlog
 
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES
+from md_platform.serving.cache import Cache
 from md_platform.serving.pool import Pool, once_more
 from md_platform.serving.tail import Tail, trade_frame
 from md_platform.storage.live_reading import FOREVER, LiveReader
@@ -21,6 +22,10 @@ log = structlog.get_logger(__name__)
 
 _OURS = "trades"
 """Source of bars aggregated from trades. They are preferred to the venue's own candles, as in running bars."""
+
+
+_STORED_FOR_S = 1.0
+"""How old what was read of the database may be: what was stored since was published since, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,20 @@ class Found:
 class Live:
     """The live store with the tails of Redis, where there is one. For any number of threads."""
 
-    def __init__(self, store: Pool[LiveReader], tail: Tail | None) -> None:
+    def __init__(self, store: Pool[LiveReader], cache: Cache, tail: Tail | None) -> None:
         self._store = store
+        self._cache = cache
         self._tail = tail
 
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
         known_by = as_of or FOREVER
-        stored = self._stored(lambda reader: reader.bars(instrument, timeframe, interval, known_by))
+
+        def read() -> pl.DataFrame:
+            return self._stored(lambda reader: reader.bars(instrument, timeframe, interval, known_by))
+
+        key = f"{instrument} {timeframe} {interval}"
+        stored = read() if as_of else self._cache.frame("live", key, _STORED_FOR_S, read)
         try:
             since = interval.start if stored.is_empty() else stored["close_time"][-1]
             told = None if self._tail is None else self._tail.bars(instrument, timeframe, since)
