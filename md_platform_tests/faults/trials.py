@@ -17,8 +17,8 @@ from md_platform_tests.small_disk import filled
 
 _HITS_WITHIN_S = 60.0
 _STALL_S = 35.0
-_AWAY_S = 8.0
-_FULL_S = 12.0
+_AWAY_S = 5.0
+_FULL_S = 6.0
 
 
 @dataclass(frozen=True)
