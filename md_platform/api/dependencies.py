@@ -50,11 +50,13 @@ class Requires:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
         key: Annotated[str | None, Security(_KEY)],
     ) -> Principal:
-        """Also counts the request against the principal's tier."""
-        stores: Stores = request.app.state.stores
-        principal = await _principal(request, stores, bearer.credentials if bearer else key)
-        request.state.principal = principal
-        request.state.allowance = await stores.rates.take(principal)
+        """Also counts the request against the principal's tier, once, though a router and its route both require."""
+        principal: Principal | None = getattr(request.state, "principal", None)
+        if principal is None:
+            stores: Stores = request.app.state.stores
+            principal = await _principal(request, stores, bearer.credentials if bearer else key)
+            request.state.principal = principal
+            request.state.allowance = await stores.rates.take(principal)
         principal.require(self.role, self.scope)
         return principal
 

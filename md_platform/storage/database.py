@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 
 from md_platform.domain.instruments import Instrument
-from md_platform.errors import StorageError, StorageFull, StorageReadOnly, StorageUnavailable
+from md_platform.errors import StorageError, StorageFull, StorageReadOnly, StorageUnavailable, Unstorable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -66,6 +66,8 @@ def database_errors() -> Iterator[None]:
         raise StorageFull(f"no space left for the database: {first_line(error)}") from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise StorageReadOnly(f"the database cannot be written: {first_line(error)}") from None
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise Unstorable(f"the database does not take a value: {first_line(error)}") from error
     except psycopg.Error as error:
         if is_passing(error.sqlstate) and isinstance(error, psycopg.OperationalError):
             raise StorageUnavailable(f"the database broke off: {first_line(error)}") from None
