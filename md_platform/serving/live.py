@@ -43,6 +43,9 @@ class Streamed(Protocol):
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
 
+    def rolled(self, instrument: str, timeframe: Timeframe, interval: Interval) -> pl.DataFrame | None:
+        """Bars of 1h or 1d that are kept rolled up; None where none are, or those of several sources."""
+
     def trades(self, instrument: str, interval: Interval) -> Found:
         """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
 
