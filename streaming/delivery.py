@@ -158,8 +158,7 @@ class Delivery:
         self._sent.set()
         self.sent += sum(each.message.events for each in wanted)
         if time.monotonic() - self._remembered_at > _REMEMBER_EVERY_S:
-            disk = asyncio.get_running_loop().run_in_executor
-            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
+            await self._remember()
             self._remembered_at = time.monotonic()
 
     def _wants(self, message: Message) -> bool:
@@ -184,12 +183,17 @@ class Delivery:
         except self._failures as error:
             log.debug("sink did not close", sink=self.sink.name, reason=str(error))
 
-    async def _end(self) -> None:
+    async def _remember(self) -> None:
+        """Where the disk refuses, more is repeated after a kill: no reason to send nothing."""
         disk = asyncio.get_running_loop().run_in_executor
         try:
             await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
         except StorageError as error:
             log.warning("position not remembered", sink=self.sink.name, reason=str(error))
+
+    async def _end(self) -> None:
+        disk = asyncio.get_running_loop().run_in_executor
+        await self._remember()
         await self._close()
         await disk(self._disk, self._spool.close)
         self._disk.shutdown(wait=False)

@@ -21,16 +21,17 @@ def api(
     import uvicorn
 
     from md_platform.access.binding import require_safe, require_tls
+    from md_platform.cli.access import access_config
     from md_platform.embedded.home import Home
     from md_platform.settings import load_settings
     from md_platform.telemetry import configure_logging
 
     configure_logging()
     settings = load_settings()
-    require_safe("MDP_API_HOST", settings.api_host, is_open=settings.auth == "open")
     home = Home.at(settings.home)
     home.path.mkdir(parents=True, exist_ok=True)
     home.secret("downloads")  # made once, before several workers ask for it
+    require_safe("MDP_API_HOST", settings.api_host, is_open=access_config(settings).is_open)
     tls = require_tls(settings.tls_certificate, settings.tls_key)
     with tempfile.TemporaryDirectory(prefix="mdp-api-") as folder:
         if workers > 1:
