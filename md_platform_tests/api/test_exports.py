@@ -92,7 +92,7 @@ def test_files_and_streams_are_what_mdp_export_writes(api, folder, module_databa
     assert api.client.get(address).content == wanted
     part = api.client.get(address, headers={"range": "bytes=1000-1999"})
     assert (part.status_code, part.content) == (206, wanted[1000:2000])
-    streamed = api.client.get("/api/v1/exports/stream", params={"dataset": "cleaned_bars", "id": "BTCUSDT",
+    streamed = api.client.get("/api/v1/downloads", params={"dataset": "cleaned_bars", "id": "BTCUSDT",
                                                                  "start": str(START), "end": str(END), "format": form})  # fmt: skip
     assert streamed.content == wanted
     assert file["name"] in streamed.headers["content-disposition"]
@@ -102,13 +102,13 @@ def test_columns_and_timeframes_are_chosen_as_mdp_export_does(api, folder, modul
     wanted = exported(api, folder, module_database_url, "csv", monkeypatch, columns="close,volume", timeframe="1m")
     params = {"dataset": "cleaned_bars", "id": BTC, "start": str(START), "end": str(END), "columns": "close,volume",
               "timeframe": "1m"}  # fmt: skip
-    assert api.client.get("/api/v1/exports/stream", params=params).content == wanted
+    assert api.client.get("/api/v1/downloads", params=params).content == wanted
 
 
 def test_arrow_and_parquet_hold_the_rows(api):
     params = {"dataset": "cleaned_bars", "id": BTC, "start": str(START), "end": str(END)}
     frames = [
-        read(io.BytesIO(api.client.get("/api/v1/exports/stream", params=params | {"format": form}).content))
+        read(io.BytesIO(api.client.get("/api/v1/downloads", params=params | {"format": form}).content))
         for form, read in (("arrow", pl.read_ipc_stream), ("parquet", pl.read_parquet))
     ]
     assert frames[0].equals(frames[1])
@@ -230,8 +230,9 @@ def test_an_export_goes_on_after_its_process_was_killed(folder, api, module_data
     written_at = first.stat().st_mtime_ns
     with psycopg.connect(module_database_url) as connection:
         connection.execute("UPDATE md.jobs SET seen_at = now() - interval '1 minute' WHERE id = %s", (job.id,))
-    again = stores_of(folder, module_database_url, redis_url)
+    again = Worker(jobs, {"export": Work(Exports(jobs, stores.reader, folder / "exports").do, 1)})
+    again.start()
     ended = ends(api, job.id)
-    again.operations.close()
+    again.close()
     assert [file["rows"] for file in ended["files"]] == [DAYS * 1440] * 2
     assert first.stat().st_mtime_ns == written_at

@@ -129,7 +129,7 @@ def exports(stores: StoresOf, principal: Reads, limit: Annotated[int, Query(ge=1
     return [_info(job) for job in stores.operations.jobs.of("export", _owner(principal), limit)]
 
 
-@router.get("/exports/stream", dependencies=[reader("export")], responses=BYTES, response_class=StreamingResponse)
+@router.get("/downloads", dependencies=[reader("export")], responses=BYTES, response_class=StreamingResponse)
 def stream(
     stores: StoresOf,
     dataset: Annotated[str, Query(max_length=50, examples=["cleaned_bars"])],
