@@ -134,7 +134,9 @@ def test_who_reads_too_slowly_is_closed_or_gets_the_newest(redis_url: str):
             url = f"ws://127.0.0.1:{port}"
             async with connect(f"{url}/", **options) as closed, connect(f"{url}/", **options) as newest:
                 for connection in (closed, newest):
-                    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+                    connection.transport.get_extra_info("socket").setsockopt(
+                        socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536
+                    )
                     await connection.send(json.dumps({"op": "subscribe", "channel": "trades", "instruments": [ID]}))
                 await newest.send(json.dumps({"op": "configure", "slow": "conflate"}))
                 await asyncio.sleep(0.5)
