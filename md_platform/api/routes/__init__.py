@@ -6,6 +6,7 @@ from md_platform.api.routes import (
     backfills,
     bars,
     datasets,
+    exports,
     indicators,
     instruments,
     platform,
@@ -28,6 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     quality.router,
     backfills.router,
+    exports.router,
     tickets.router,
     platform.router,
 )
