@@ -86,9 +86,7 @@ class Rates:
         self._allowances[principal.name] = known
         if not taken:
             tier = principal.tier.name
-            raise TooManyRequests(
-                f"tier {tier} has {per_minute} requests a minute, all used", max(1, known.allowance.reset_s)
-            )
+            raise TooManyRequests(f"tier {tier} has {per_minute} requests a minute, all used", known.allowance.reset_s)
         return known.allowance
 
     async def require_few_failures(self, address: str) -> None:
@@ -117,7 +115,9 @@ class Rates:
             window = await self._limiter().get_window_stats(item, "request", name)
         except redis.RedisError as error:
             window = await self._away(error).get_window_stats(item, "request", name)
-        return Allowance(item.amount, window.remaining, max(0, math.ceil(window.reset_time - time.time())))
+        left_s = math.ceil(window.reset_time - time.time())
+        # in its first millisecond the library has a window end as it begins
+        return Allowance(item.amount, window.remaining, left_s if left_s > 0 else item.get_expiry())
 
     def _limiter(self) -> RateLimiter:
         return self._shared if self.mode == "SHARED" else self._own
