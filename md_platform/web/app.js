@@ -9,6 +9,7 @@ import { failed, loading } from "./parts/states.js";
 
 const VIEWS = {
   catalog: { title: "Catalog", load: () => import("./views/catalog.js") },
+  chart: { title: "Chart", load: () => import("./views/chart.js") },
 };
 const AGAIN_MS = 3000;
 const main = document.getElementById("main");

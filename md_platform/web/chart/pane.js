@@ -25,7 +25,7 @@ export class Pane {
     this.chart.applyOptions({
       layout: { background: { color: token("panel") }, textColor: token("ink-2"), panes: { separatorColor: line }, fontFamily: getComputedStyle(document.body).fontFamily },
       grid: { vertLines: { color: line }, horzLines: { color: line } },
-      rightPriceScale: { borderColor: line }, timeScale: { borderColor: line },
+      rightPriceScale: { borderColor: line, scaleMargins: { top: 0.12, bottom: 0.18 } }, timeScale: { borderColor: line },
     });
     this.price?.applyOptions(this.priceColours());
     this.drawVolume();
@@ -34,7 +34,7 @@ export class Pane {
   priceColours() {
     const [up, down, accent] = [token("up"), token("down"), token("accent")];
     return this.kind === "candles"
-      ? { upColor: token("panel"), wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down }
+      ? { upColor: up, wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down }
       : { color: accent, lineColor: accent, topColor: `${accent}55`, bottomColor: `${accent}05` };
   }
 
