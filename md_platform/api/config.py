@@ -9,7 +9,8 @@ class ApiConfig:
 
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
     other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
-    `gateway_port` is where browsers find live data, on the host that they came to.
+    `gateway_port` is where browsers find live data, on the host that they came to,
+    `stream_port` where the live process of this machine tells how it is.
     """
 
     is_open: bool = True
@@ -19,3 +20,4 @@ class ApiConfig:
     is_traced: bool = False
     is_encrypted: bool = False
     gateway_port: int = 8001
+    stream_port: int = 8002

@@ -121,6 +121,7 @@ def application() -> "FastAPI":
         is_traced=settings.otlp_url is not None,
         is_encrypted=settings.tls_certificate is not None,
         gateway_port=settings.gateway_port,
+        stream_port=settings.stream_port,
     )
     return create_app(stores, config)
 

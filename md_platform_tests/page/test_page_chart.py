@@ -62,7 +62,7 @@ def test_zooming_in_loads_finer_bars(look: Looking):
     assert "1m drawn in" in _drawn(look)
     x, y, width, height = _canvas(look)
     page.mouse.move(x + width * 0.7, y + height * 0.4)
-    for _ in range(30):
+    for _ in range(45):
         page.mouse.wheel(0, -400)
         page.wait_for_timeout(30)
     page.locator(DRAWN, has_text=re.compile(r"UTC · 1m · ")).first.wait_for()

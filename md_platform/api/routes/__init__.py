@@ -7,6 +7,7 @@ from md_platform.api.routes import (
     bars,
     datasets,
     exports,
+    feeds,
     indicators,
     instruments,
     platform,
@@ -32,5 +33,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     exports.router,
     tickets.router,
     platform.router,
+    feeds.router,
 )
 """Everything under /api/v1."""

@@ -7,6 +7,12 @@ export const TIMEFRAMES = Object.keys(SECONDS);
 const MAX_POINTS = 9000;
 const COLUMNS = "open_time,open,high,low,close,volume,is_filled";
 
+/** The timeframe that the API draws so many seconds in: the shortest, `asked` or longer, that has few enough bars. */
+export function fitting(asked, seconds) {
+  const longer = TIMEFRAMES.slice(TIMEFRAMES.indexOf(asked));
+  return longer.find((each) => seconds / SECONDS[each] <= MAX_POINTS) ?? TIMEFRAMES.at(-1);
+}
+
 /** Parameters of the request for `[from, to)`, in longer bars where there would be too many. */
 export function request(timeframe, from, to) {
   return { timeframe, start: iso(from), end: iso(to), max_points: MAX_POINTS, fill: "previous", columns: COLUMNS };

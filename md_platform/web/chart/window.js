@@ -5,7 +5,7 @@ import { change, compact, direction, price, time as timeText } from "../core/for
 import { onRestored, subscribe } from "../core/live.js";
 import { onTheme } from "../core/theme.js";
 import { empty, failed, loading } from "../parts/states.js";
-import { explain, load, SECONDS } from "./bars.js";
+import { explain, fitting, load, SECONDS } from "./bars.js";
 import { values } from "./indicators.js";
 import { Pane } from "./pane.js";
 
@@ -69,7 +69,7 @@ export class ChartWindow {
       if (fetching.signal.aborted) return;
       this.draw(found, lines, others, asked, this.pane.view() ?? view);
       await explain(state.instrument, found.gaps.filter(({ from, to }) => to > view[0] && from < view[1]).slice(-20), fetching.signal);
-      if (!fetching.signal.aborted) this.pointed({});
+      if (!fetching.signal.aborted) this.describe();
     } catch (error) {
       if (!fetching.signal.aborted) put(this.cover, failed(error, () => this.reload()));
     }
@@ -89,7 +89,7 @@ export class ChartWindow {
         h("a", { class: "button", href: `#/catalog/${state.instrument}` }, "See what is kept")));
     }
     this.follow();
-    this.pointed({});
+    this.describe();
     this.told({ timeframe: found.timeframe, count: found.bars.length, view });
   }
 
@@ -112,7 +112,7 @@ export class ChartWindow {
       if (!view || this.signal.aborted) return;
       const width = view[1] - view[0];
       const shown = width / SECONDS[this.drawn];
-      const couldBeFiner = this.drawn !== this.state.timeframe && shown < COARSE / 12;
+      const couldBeFiner = SECONDS[fitting(this.state.timeframe, width * 3)] < SECONDS[this.drawn];
       const isTooFine = shown > COARSE;
       const isAtEdge = view[0] < this.loaded[0] + width * 0.2 && this.loaded[0] > 0;
       const isAtEnd = view[1] > this.loaded[1] - width * 0.05 && this.loaded[1] < Date.now() / 1000 - SECONDS[this.drawn];
@@ -132,13 +132,19 @@ export class ChartWindow {
       if (!waiting) requestAnimationFrame(() => {
         for (const bar of waiting) this.pane.move(bar);
         waiting = null;
-        if (!this.pointedAt) this.pointed({});
+        if (!this.pointedAt) this.describe();
       });
       waiting = (waiting ?? []).concat(events.map(([, , , opened, , open, high, low, close, volume]) => ({ time: opened / 1e9, open, high, low, close, volume })));
     });
   }
 
   pointed({ time }) {
+    this.describe(time);
+    this.onPointed?.(time);
+  }
+
+  /** Say in the legend what stands at `time`; without one, at the end. */
+  describe(time) {
     this.pointedAt = time ?? null;
     const index = this.pointedAt ? Math.round(this.pane.indexOf(time)) : this.pane.bars.length - 1;
     const bar = this.pane.bars[index];
@@ -155,14 +161,14 @@ export class ChartWindow {
       [...bySpec].map(([spec, lines]) => h("div", {}, h("span", { class: "muted" }, spec), lines.map(({ colour, points }) =>
         h("span", { css: { color: colour } }, price(points.findLast(({ time: at }) => at <= bar.time)?.value))))),
       this.pane.others.map(({ instrument, colour }) => h("div", { css: { color: colour } }, instrument)));
-    this.onPointed?.(this.pointedAt);
   }
 
   /** Show the crosshair at `time` of another chart. */
   mirror(time) {
     const bar = time && this.pane.bars[Math.floor(this.pane.indexOf(time))];
-    if (bar?.close === undefined || bar === false) this.pane.chart.clearCrosshairPosition();
+    if (bar?.close === undefined) this.pane.chart.clearCrosshairPosition();
     else this.pane.chart.setCrosshairPosition(bar.close, bar.time, this.pane.price);
+    this.describe(bar?.time); // a crosshair that is set says nothing by itself
   }
 
   /** Have the right edge at `time`, as wide as it is. */

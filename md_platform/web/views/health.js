@@ -1,0 +1,128 @@
+// Health: feeds, stores, lag, how fresh each instrument is, loads, and what happened lately.
+
+import { ask } from "../core/api.js";
+import { link } from "../core/address.js";
+import { h, put } from "../core/dom.js";
+import { ago, count, lasting, NOTHING, time } from "../core/format.js";
+import { subscribe } from "../core/live.js";
+import { alertsPanel } from "./alerts.js";
+import { asCode } from "../parts/requests.js";
+import { badge, empty } from "../parts/states.js";
+
+const EVERY_MS = 3000;
+const SHOWN_EVENTS = 200;
+const BAD = ["gap", "disconnected", "stalled", "lagging", "halted", "refused", "shed"];
+
+export async function show(host, at, signal) {
+  const feeds = h("section", { class: "panel", "aria-label": "Feeds" });
+  const stores = h("section", { class: "panel", "aria-label": "Stores" });
+  const fresh = h("section", { class: "panel", "aria-label": "Freshness" });
+  const loads = h("section", { class: "panel", "aria-label": "Loads" });
+  const events = h("section", { class: "panel", "aria-label": "Events" });
+  let before = null;
+  let known = [];
+  const kinds = new Set(at.parameters.get("kinds") === "all" ? [] : BAD);
+
+  await refresh();
+  await drawEvents();
+  const alerts = await alertsPanel(known, signal).catch(withoutAlerts);
+  put(host, h("h1", { class: "sr" }, "Health"), h("div", { class: "stack" }, feeds, alerts, events), h("div", { class: "stack" }, stores, fresh, loads));
+  const timer = setInterval(() => document.hidden || refresh().catch(() => null), EVERY_MS);
+  const quiet = subscribe("events", "", "", () => drawEvents().catch(() => null));
+  signal.addEventListener("abort", () => {
+    clearInterval(timer);
+    quiet();
+  });
+
+  async function refresh() {
+    const [streaming, ready, { instruments }, jobs] = await Promise.all([
+      ask("feeds", {}, { signal }), readiness(), ask("instruments", { status: "active", limit: 100 }, { signal }), ask("backfills", { limit: 5 }, { signal }).catch(() => []),
+    ]);
+    known = instruments.map(({ id }) => id);
+    const latest = instruments.length ? await ask("latest", { ids: instruments.map(({ id }) => id).join(",") }, { signal }) : [];
+    const now = performance.now();
+    drawFeeds(streaming, before && { seconds: (now - before.now) / 1000, events: before.events });
+    before = { now, events: new Map(streaming.connections.map(({ name, events: seen }) => [name, seen])) };
+    drawStores(ready);
+    drawFresh(instruments, latest);
+    drawLoads(jobs);
+  }
+
+  function drawFeeds(told, last) {
+    const rate = ({ name, events: seen }) => (last?.events.has(name) ? ((seen - last.events.get(name)) / last.seconds).toFixed(1) : NOTHING);
+    put(feeds, h("header", {}, h("h2", {}, "Feeds"), state(told.is_streaming && !told.problems.length, told.is_streaming ? `streaming for ${lasting(told.uptime_s)}` : "not streaming")),
+      told.connections.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections" }, h("table", {},
+        h("thead", {}, h("tr", {}, h("th", {}, "Connection"), h("th", {}, "State"), ["Events/s", "Events", "Reconnects", "Instruments", "Clock skew"].map((name) => h("th", { class: "num" }, name)))),
+        h("tbody", {}, told.connections.map((each) => h("tr", {}, h("td", {}, each.name), h("td", {}, state(each.is_up, each.is_up ? "connected" : "down")),
+          [rate(each), count(each.events), count(each.reconnects), count(each.instruments), skew(told, each.name)].map((value) => h("td", { class: "num" }, value)))))))
+        : empty("Nothing streams", told.problem),
+      told.is_streaming && h("dl", { class: "facts figures" },
+        told.lag.map(({ target, p50_ms: p50, p99_ms: p99 }) => fact(`Lag to ${target}, p50 / p99`, `${p50 ?? NOTHING} / ${p99 ?? NOTHING} ms`)),
+        fact("Spooled", count(told.spooled)), fact("Dropped", count(Object.values(told.dropped).reduce((sum, each) => sum + each, 0))),
+        told.problems.map((problem) => fact("Problem", problem))),
+      asCode({ path: "feeds", python: "md.events()" }));
+  }
+
+  function drawStores(ready) {
+    put(stores, h("header", {}, h("h2", {}, "Stores"), state(ready.ready, ready.ready ? "ready" : "not ready")),
+      h("table", {}, h("tbody", {}, Object.entries(ready.dependencies).map(([name, { ok, ms, problem }]) =>
+        h("tr", {}, h("td", {}, name), h("td", {}, state(ok, ok ? "answers" : problem)), h("td", { class: "num muted" }, `${ms.toFixed(1)} ms`))))));
+  }
+
+  function drawFresh(instruments, latest) {
+    const known = new Map(latest.map((each) => [each.instrument, each]));
+    put(fresh, h("header", {}, h("h2", {}, "Freshness"), h("span", { class: "muted end" }, "age of the last trade")),
+      instruments.length ? h("table", {}, h("tbody", {}, instruments.map(({ id }) => {
+        const found = known.get(id);
+        return h("tr", {}, h("td", {}, h("a", { href: link("catalog", id) }, id)),
+          h("td", {}, found ? state(!found.is_stale, found.is_stale ? "stale" : "live") : h("span", { class: "muted" }, "nothing known")),
+          h("td", { class: "num muted" }, found ? lasting(found.age_ms / 1000) : NOTHING));
+      }))) : empty("No instruments", "None is registered yet."));
+  }
+
+  function drawLoads(jobs) {
+    put(loads, h("header", {}, h("h2", {}, "Loads"), h("span", { class: "muted end" }, "by Dagster")),
+      jobs.length ? h("table", {}, h("tbody", {}, jobs.map((job) => h("tr", {}, h("td", {}, badge(job.state)),
+        h("td", { class: "wrap" }, h("a", { href: link("catalog", job.request.ids[0]) }, job.request.ids.join(", ")), h("div", { class: "muted" }, `${job.request.start} – before ${job.request.end}, ${count(job.made)} of ${count(job.total)}`)),
+        h("td", { class: "num" }, job.runs_url && h("a", { href: job.runs_url, target: "_blank", rel: "noopener" }, "Runs ↗"), h("div", { class: "muted" }, ago(job.created_at)))))))
+        : empty("No loads yet", "Days of an instrument are loaded from the catalog."));
+  }
+
+  async function drawEvents() {
+    const { data, meta } = await ask("events", { limit: SHOWN_EVENTS, kind: [...kinds].join(",") }, { signal });
+    const all = kinds.size === 0;
+    const choice = (label, isOn) => h("button", { "aria-pressed": String(isOn === all), onclick: () => {
+      kinds.clear();
+      if (!isOn) BAD.forEach((kind) => kinds.add(kind));
+      drawEvents();
+    } }, label);
+    const order = data.at.map((_, n) => n).reverse();
+    put(events, h("header", {}, h("h2", {}, "Events of a day"), h("span", { class: "muted" }, count(meta.rows)), h("div", { class: "choice end", role: "group", "aria-label": "Events" }, choice("Troubles", false), choice("All", true))),
+      order.length ? h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Events" }, h("table", {},
+        h("thead", {}, h("tr", {}, ["Time, UTC", "What", "Venue", "Why", "Affected", "Repaired"].map((name) => h("th", {}, name)))),
+        h("tbody", {}, order.map((n) => h("tr", {}, h("td", { class: "mono" }, time(data.at[n], true)), h("td", {}, kindBadge(data.kind[n])), h("td", {}, data.venue[n]), h("td", { class: "wrap soft" }, data.cause[n]),
+          h("td", { class: "soft" }, data.start[n] ? `${time(data.start[n], true).slice(11)} – ${data.end[n] ? time(data.end[n], true).slice(11) : "now"}` : "", " ", data.instruments[n].join(", ")),
+          h("td", { class: "soft" }, data.repaired_at[n] ? time(data.repaired_at[n]) : ""))))))
+        : empty("Nothing went wrong", "No gap, disconnect, stall or halt in the last 24 hours."));
+  }
+
+  async function readiness() {
+    const answer = await fetch("/readyz", { signal });
+    return answer.json();
+  }
+}
+
+/** Who may not set alerts does without them; anything else is an error of the view. */
+function withoutAlerts(error) {
+  if (error.status !== 403) throw error;
+  return null;
+}
+
+const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+const state = (isGood, words) => h("span", { class: "badge", "data-status": isGood ? "ok" : "failed" }, words);
+const kindBadge = (kind) => h("span", { class: "badge", "data-status": BAD.includes(kind) ? (kind === "gap" || kind === "disconnected" ? "failed" : "degraded") : "ok" }, kind);
+
+function skew({ skew_ms: known }, name) {
+  const found = known[name.replace(/-\d+$/, "")];
+  return found === undefined ? NOTHING : `${found.toFixed(1)} ms`;
+}
