@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from md_platform.alerts.rules import Rules
 from md_platform.catalog.reading import Reader
 from md_platform.jobs.exports import KEPT_FOR_S, Exports
 from md_platform.jobs.queue import Jobs, Kind
@@ -25,6 +26,7 @@ class Operations:
     jobs: Jobs
     backfills: Backfills
     exports: Exports
+    alerts: Rules
     worker: Worker
     link_secret: str
 
@@ -50,7 +52,7 @@ class Operations:
         }
         worker = Worker(jobs, works)
         worker.start()
-        return cls(orchestrator, jobs, backfills, exports, worker, link_secret)
+        return cls(orchestrator, jobs, backfills, exports, Rules(database_url), worker, link_secret)
 
     def close(self) -> None:
         """End the worker; others go on with its jobs."""

@@ -202,6 +202,16 @@ class Ledger:
             rows = connection.execute(_SCORES, values).fetchall()
         return pl.DataFrame(rows, schema=_SCORES_SCHEMA, orient="row")
 
+    def newest_scores(self, dataset: str, instruments: Iterable[str]) -> dict[str, tuple[dt.date, float]]:
+        """The newest measured partition of each instrument: its date and score."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT ON (instrument) instrument, date, score FROM md.partition_status "
+                "WHERE dataset = %s AND instrument = ANY (%s) AND score IS NOT NULL ORDER BY instrument, date DESC",
+                (dataset, list(instruments)),
+            ).fetchall()
+        return {instrument: (date, score) for instrument, date, score in rows}
+
     def count_made(
         self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date
     ) -> dict[str, int]:

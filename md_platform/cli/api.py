@@ -120,6 +120,7 @@ def application() -> "FastAPI":
         max_rows=settings.api_max_rows,
         is_traced=settings.otlp_url is not None,
         is_encrypted=settings.tls_certificate is not None,
+        allows_private_webhooks=settings.alert_private_webhooks,
     )
     return create_app(stores, config)
 

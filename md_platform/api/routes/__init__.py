@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from md_platform.api.routes import (
+    alerts,
     backfills,
     bars,
     datasets,
@@ -29,6 +30,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     quality.router,
     backfills.router,
     exports.router,
+    alerts.router,
     tickets.router,
 )
 """Everything under /api/v1."""
