@@ -49,6 +49,7 @@ def stores_of(
     is_open: bool = True,
     jwt: JwtConfig | None = None,
     dagster_port: int = 1,
+    stream_url: str | None = None,
 ) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
     lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
@@ -72,6 +73,8 @@ def stores_of(
             market.history,
             folder / "exports",
             "secret of links",
+            folder / "import",
+            stream_url,
         ),
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),

@@ -27,6 +27,8 @@ class Operations:
     backfills: Backfills
     exports: Exports
     alerts: Rules
+    imports: Path
+    stream_url: str | None
     worker: Worker
     link_secret: str
 
@@ -40,9 +42,11 @@ class Operations:
         reader: Reader,
         exports_folder: Path,
         link_secret: str,
+        imports: Path,
+        stream_url: str | None = None,
         configured: tuple[str, ...] = (),
     ) -> Self:
-        """All of it, at work. Links to files are signed with `link_secret`."""
+        """All of it, at work. Links to files are signed with `link_secret`; what is pushed goes to `imports`."""
         jobs = Jobs(database_url)
         backfills = Backfills(jobs, loader, orchestrator, listing, configured)
         exports = Exports(jobs, reader, exports_folder)
@@ -52,7 +56,8 @@ class Operations:
         }
         worker = Worker(jobs, works)
         worker.start()
-        return cls(orchestrator, jobs, backfills, exports, Rules(database_url), worker, link_secret)
+        alerts = Rules(database_url)
+        return cls(orchestrator, jobs, backfills, exports, alerts, imports, stream_url, worker, link_secret)
 
     def close(self) -> None:
         """End the worker; others go on with its jobs."""

@@ -107,6 +107,8 @@ def application() -> "FastAPI":
             market.history,
             settings.exports,
             str(Home.at(settings.home).secret("downloads")),
+            settings.imports,
+            f"http://127.0.0.1:{settings.stream_port}" if settings.stream else None,
             settings.instruments,
         ),
         authenticator=Authenticator(access, database, redis),

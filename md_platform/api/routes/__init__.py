@@ -9,6 +9,7 @@ from md_platform.api.routes import (
     datasets,
     exports,
     indicators,
+    ingest,
     instruments,
     prices,
     quality,
@@ -30,6 +31,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     quality.router,
     backfills.router,
     exports.router,
+    ingest.router,
     alerts.router,
     tickets.router,
 )
