@@ -18,7 +18,7 @@ from md_platform.catalog.ledger_sql import (
     SELECT,
     SOURCES,
     SOURCES_SCHEMA,
-    USABLE,
+    USABLE_BETWEEN,
 )
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
@@ -198,7 +198,7 @@ class Ledger:
         with self._connect() as connection:
             usable = list(USABLE)
             rows = connection.execute(
-                USABLE, (f"archive_{dataset}", usable, dataset, instrument, start, end, usable)
+                USABLE_BETWEEN, (f"archive_{dataset}", usable, dataset, instrument, start, end, usable)
             ).fetchall()
         return {row[0]: Made(*row[1:]) for row in rows}
 

@@ -43,7 +43,7 @@ FROM md.partition_status
 WHERE instrument = %s AND dataset = ANY (%s) AND date >= %s AND date < %s
 """
 
-USABLE = """
+USABLE_BETWEEN = """
 SELECT made.date, made.sha256, made.updated_at, made.changed_at,
        coalesce(archived.sha256 = made.sha256, false), coalesce(made.evidence -> 'inputs', '{}')
 FROM md.partition_status made
