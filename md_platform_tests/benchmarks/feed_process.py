@@ -74,7 +74,7 @@ def cpu_s(process: psutil.Process) -> float:
     return sum(times.user + times.system for times in every)
 
 
-def _server(name: str) -> psutil.Process:
+def server(name: str) -> psutil.Process:
     """The server of this name that the block started."""
     return next(child for child in psutil.Process().children(recursive=True) if child.name().startswith(name))
 
@@ -100,25 +100,25 @@ def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds
             running(environment, "write") as writer,
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         ):
-            _until_streaming(port)
+            until_streaming(port)
             heard = pool.submit(listen, redis_url, WARM_S, seconds)
             time.sleep(WARM_S)
             parts = {
                 "live process": stream,
                 "writer": writer,
-                "redis": _server("valkey"),
-                "postgres": _server("postgres"),
+                "redis": server("valkey"),
+                "postgres": server("postgres"),
             }
             began, before, first = (
                 time.perf_counter(),
                 {name: cpu_s(part) for name, part in parts.items()},
-                _status(port),
+                status(port),
             )
             time.sleep(seconds)
             wall, after, last = (
                 time.perf_counter() - began,
                 {name: cpu_s(part) for name, part in parts.items()},
-                _status(port),
+                status(port),
             )
             load = os.getloadavg()[0]
             _print(rate, wall, {name: after[name] - before[name] for name in parts}, first, last)
@@ -126,7 +126,7 @@ def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds
             print(f"  load {load:.1f} on {os.cpu_count()} cores")
 
 
-def _status(port: int) -> dict[str, Any]:
+def status(port: int) -> dict[str, Any]:
     return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=30).json())
 
 
@@ -134,11 +134,11 @@ def _events(status: Mapping[str, Any]) -> int:
     return sum(connection["events"] for connection in status["connections"].values())
 
 
-def _until_streaming(port: int, timeout_s: float = 60) -> None:
+def until_streaming(port: int, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         with contextlib.suppress(httpx.HTTPError):
-            if _events(_status(port)):
+            if _events(status(port)):
                 return
         if time.monotonic() > deadline:
             raise TimeoutError(f"the live process does not stream after {timeout_s:g} s")
