@@ -10,7 +10,14 @@ MdpError                     exit code 1, not retryable
 │   ├── InvalidTimeframe
 │   ├── InvalidRange         end before start, future dates, unreadable times
 │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
+│   ├── NotFound             nothing of that name or number, or nothing there yet
+│   ├── TooLarge             more rows, bytes or days than one request may ask for or bring
+│   ├── NotAcceptable        no such format
 │   └── InvalidSetting       environment, .env or universes file
+├── AccessError              who asks, what they may do, and how often
+│   ├── NotAuthenticated     no credential, or one that is not valid (any more)
+│   ├── Forbidden            the role or the scopes do not allow it
+│   └── TooManyRequests      retryable: the tier's limit is used up, carries `retry_after_s`
 ├── SourceError              a venue, vendor or file server
 │   ├── SourceUnavailable    retryable: connection, timeout, 5xx
 │   ├── RateLimited          retryable: 429/418, carries `retry_after_s`
@@ -20,7 +27,7 @@ MdpError                     exit code 1, not retryable
 ├── StorageError             lake, archive or database
 │   ├── StorageReadOnly
 │   ├── StorageFull
-│   ├── StorageUnavailable   retryable: the database does not answer, starts, stops or broke off
+│   ├── StorageUnavailable   retryable: the database or Redis does not answer, starts, stops or broke off
 │   ├── SpoolOverlap         events of a spool that do not follow what is stored of it: ask where to go on
 │   └── MigrationDrift
 └── ServiceError             something that `mdp up` runs or needs
@@ -72,6 +79,35 @@ class InvalidFile(UserError): ...
 class InvalidSetting(UserError): ...
 
 
+class NotFound(UserError): ...
+
+
+class TooLarge(UserError): ...
+
+
+class NotAcceptable(UserError): ...
+
+
+class AccessError(MdpError):
+    """The one who asks may not, or not now."""
+
+
+class NotAuthenticated(AccessError): ...
+
+
+class Forbidden(AccessError): ...
+
+
+class TooManyRequests(AccessError):
+    """A tier's limit is used up; `retry_after_s` is when some of it is free again."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class SourceError(MdpError):
     """A source of data did not deliver."""
 
@@ -115,7 +151,7 @@ class StorageFull(StorageError): ...
 
 
 class StorageUnavailable(StorageError):
-    """The database does not answer, or broke off; what was under way is undone, or about to be found stored."""
+    """The database or Redis does not answer, or broke off; what was under way is undone, or will be found stored."""
 
     retryable = True
 

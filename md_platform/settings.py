@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     sandbox_seed: int = 7
     stream: bool = Field(default=True, description="whether `mdp up` streams live")
     stream_port: int = Field(default=8002, ge=1, le=65_535, description="health and metrics of the live process")
+    auth: Literal["open", "required"] = Field(default="open", description="who may ask: everybody, or keys and tokens")
+    api_host: str = Field(default="127.0.0.1", description="where the REST API listens")
+    api_port: int = Field(default=8000, ge=1, le=65_535)
 
     @field_validator("instruments", mode="before")
     @classmethod

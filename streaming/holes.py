@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from md_platform.domain.events import Bar, FeedNotice, Trade
 from md_platform.domain.instruments import Instrument
-from md_platform.domain.live_bars import DAY_NS, LATENESS_NS
+from md_platform.domain.live_bars import LATENESS_NS
+from md_platform.domain.live_cascade import DAY_NS
 from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.wire import Published
 from streaming.link import Link

@@ -3,16 +3,15 @@
 import contextlib
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import polars as pl
-import psycopg
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
-from md_platform.storage.database import connected, database_errors, register_instruments
+from md_platform.storage.database import Connection, connected, database_errors, register_instruments
 
 Status = Literal["ok", "degraded", "failed", "missing", "pending", "closed"]
 USABLE: tuple[Status, ...] = ("ok", "degraded")
@@ -78,19 +77,36 @@ class State:
     changed_at: dt.datetime = _EPOCH
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A usable partition as readers need it. `is_archived`: the archive has this content. `made_of`: its inputs."""
+
+    sha256: str | None
+    updated_at: dt.datetime
+    changed_at: dt.datetime
+    is_archived: bool
+    made_of: Mapping[str, str | None]
+
+
 States = Mapping[tuple[str, dt.date], State]
 """States of one instrument by dataset and date."""
 
 
-class Ledger:
-    """The ledger in the database at `url`. A call is one short transaction; StorageError where it is unreachable."""
+Connect = Callable[[], contextlib.AbstractContextManager[Connection]]
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+
+class Ledger:
+    """The ledger in the database at `url`. A call is one short transaction; StorageError where it is unreachable.
+
+    `connect` gives the connection of a call where not each is to have its own.
+    """
+
+    def __init__(self, url: str, connect: Connect | None = None) -> None:
+        self._new_connection = connect or (lambda: connected(url))
 
     @contextlib.contextmanager
-    def _connect(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        with database_errors(), connected(self._url) as connection:
+    def _connect(self) -> Iterator[Connection]:
+        with database_errors(), self._new_connection() as connection:
             yield connection
 
     def record(self, records: Sequence[PartitionRecord]) -> None:
@@ -149,6 +165,15 @@ class Ledger:
         with self._connect() as connection:
             rows = connection.execute(_HISTORY, (instrument, list(datasets), start, end)).fetchall()
         return {(row[0], row[1]): State(*row[2:]) for row in rows}
+
+    def usable(self, instrument: str, dataset: str, start: dt.date, end: dt.date) -> dict[dt.date, Made]:
+        """Partitions of `dataset` from which rows may be read, with `start <= date < end`, by date."""
+        with self._connect() as connection:
+            usable = list(USABLE)
+            rows = connection.execute(
+                _USABLE, (f"archive_{dataset}", usable, dataset, instrument, start, end, usable)
+            ).fetchall()
+        return {row[0]: Made(*row[1:]) for row in rows}
 
     def count_made(
         self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date
@@ -218,6 +243,17 @@ SELECT dataset, date, status, rows, sha256, first_time, last_time, coalesce(evid
        coalesce(evidence ->> 'error', evidence ->> 'reason'), updated_at, changed_at
 FROM md.partition_status
 WHERE instrument = %s AND dataset = ANY (%s) AND date >= %s AND date < %s
+"""
+
+_USABLE = """
+SELECT made.date, made.sha256, made.updated_at, made.changed_at,
+       coalesce(archived.sha256 = made.sha256, false), coalesce(made.evidence -> 'inputs', '{}')
+FROM md.partition_status made
+LEFT JOIN md.partition_status archived
+       ON archived.dataset = %s AND archived.instrument = made.instrument AND archived.date = made.date
+      AND archived.status = ANY (%s)
+WHERE made.dataset = %s AND made.instrument = %s AND made.date >= %s AND made.date < %s AND made.status = ANY (%s)
+ORDER BY made.date
 """
 
 _COUNT_MADE = """

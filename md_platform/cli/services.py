@@ -96,6 +96,7 @@ def _print_ready(running: "Running") -> None:
     addresses = running.addresses
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, address in (
+        ("REST API", f"{addresses.api_url}/api/v1"),
         ("Dagster", addresses.dagster_url),
         ("PostgreSQL", redact(addresses.database_url)),
         ("Redis", redact(addresses.redis_url)),

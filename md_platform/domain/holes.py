@@ -33,13 +33,10 @@ class Holes:
         """Drop what ended by `before_ns`."""
         self._holes = [hole for hole in self._holes if hole[1] > before_ns]
 
-    def periods(self, length_ns: int, until_ns: int) -> list[int]:
-        """Open times of the periods on the grid of `length_ns`, opened before `until_ns`, that overlap a hole.
+    def until(self, until_ns: int) -> list[tuple[int, int]]:
+        """The holes that begin before `until_ns`, cut there.
 
-        Of the time before `since_ns` only the period that it is in: those before were nobody's to know.
+        The first is cut at `since_ns`, too: what was before was nobody's to know.
         """
-        opens: set[int] = set()
-        for start, end in self._holes:
-            known = min(self._since, end) if start == _BEGINNING else start
-            opens.update(range(known - known % length_ns, min(end, until_ns), length_ns))
-        return sorted(opens)
+        known = [(min(self._since, end) if start == _BEGINNING else start, end) for start, end in self._holes]
+        return [(start, min(end, until_ns)) for start, end in known if start < until_ns]

@@ -1,4 +1,4 @@
-"""Trades of one instrument in, its bars out as they close: 1s and 1m from trades, 5m to 1d by cascade.
+"""Trades of one instrument in, its bars out as they close: 1s and 1m from trades, 5m to 1M by cascade.
 
     bars = LiveBars("binance:BTC-USDT", complete_since_ns=subscribed_ns)
     for trade in batch:
@@ -20,12 +20,11 @@ from collections.abc import Iterable
 
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.intervals import Timeframe
-from md_platform.domain.live_cascade import CASCADE, LENGTHS_NS, SECOND_NS
+from md_platform.domain.live_cascade import CASCADE, DAY_NS, LEVELS, SECOND_NS, openings
 from md_platform.domain.live_parts import bar_of, same_content, values_of
 from md_platform.domain.live_periods import MINUTE, MINUTE_NS, NAMES, SECOND, Periods
 from md_platform.errors import InvalidRange
 
-DAY_NS = 1_440 * MINUTE_NS
 LATENESS_NS = 2 * SECOND_NS
 """How long after a bar's end its trades may come without a revision."""
 
@@ -88,25 +87,38 @@ class LiveBars:
 
     def incomplete(self, timeframe: Timeframe) -> list[int]:
         """Open times, up to now, of the periods that overlap a hole: with a bar or without, none is known whole."""
-        until = self._periods.clock + 1
+        periods, until = self._periods, self._periods.clock + 1
         if timeframe is Timeframe.S1:
-            return self._periods.holes_of_seconds.periods(SECOND_NS, until)
-        return self._periods.holes.periods(LENGTHS_NS[CASCADE.index(timeframe)], until)
+            holes = periods.holes_of_seconds.until(until)
+            return sorted({at for start, end in holes for at in range(start - start % SECOND_NS, end, SECOND_NS)})
+        level = LEVELS[timeframe.value]
+        opened = {at for start, end in periods.holes.until(until) for at in openings(level, start, end)}
+        return sorted(at for at in opened if not periods.is_complete(level, at))
 
-    def resume(self, bars: Iterable[Bar], trades: Iterable[Trade], start_ns: int, end_ns: int) -> None:
+    def resume(
+        self, bars: Iterable[Bar], trades: Iterable[Trade], start_ns: int, end_ns: int, days: Iterable[Bar] = ()
+    ) -> list[Bar]:
         """First of all after a restart: what was stored and taken before it.
 
         `bars` are the closed 1m bars of `[start_ns, end_ns)`, all there are; `trades` those since `complete_since_ns`
         that had come, in any order. The bars count as reported, as do the longer ones that end by `end_ns`. Those that
         the trades cover are built anew and reported where they differ; older ones cannot be revised. What lies between
         `end_ns` and `complete_since_ns` is a hole. 1s bars may be given, too; those that are not are reported again.
+        `days` are closed 1d bars of days before `start_ns`: with each of its other days a week or month is whole.
+
+        Returns the bars that count as reported, shorter before longer: `bars` and what they make.
         """
         _check_grid(start_ns, end_ns)
         periods, clock = self._periods, 0
+        reported: list[Bar] = []
         if periods.clock:
             raise InvalidRange(f"resume comes before all else, and the clock is at {periods.clock}: use repair")
-        periods.holes.fill(start_ns, end_ns)
+        for day in days:
+            periods.put_day(day)
+        if start_ns < end_ns:
+            periods.holes.fill(start_ns, end_ns)
         for bar in bars:
+            reported.append(bar)
             level = SECOND if bar.timeframe == NAMES[SECOND] else MINUTE
             traded = periods.begin(level, bar.open_time)
             traded.closed = bar
@@ -120,11 +132,9 @@ class LiveBars:
             if not is_sealed and (second := periods.open_second_of(trade.ts_event)) is not None:
                 second.pending.append(trade)
         reported_until = min(end_ns, clock - self._lateness)
-        for level in range(1, len(CASCADE)):
-            for open_time in periods.cascade.opened(level, start_ns, reported_until):
-                if open_time + LENGTHS_NS[level] <= reported_until and periods.is_complete(level, open_time):
-                    periods.cascade.close(level, open_time)
+        reported += periods.closed_by(start_ns, reported_until)
         periods.advance(clock)
+        return reported
 
     def repair(self, bars: Iterable[Bar], start_ns: int, end_ns: int) -> None:
         """The closed 1m bars of `[start_ns, end_ns)` from history, all there are: they take the place of ours.

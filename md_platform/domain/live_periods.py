@@ -8,12 +8,13 @@ from heapq import heappop, heappush
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.holes import Holes
 from md_platform.domain.intervals import Timeframe
-from md_platform.domain.live_cascade import CASCADE, LENGTHS_NS, SECOND_NS, Cascade
+from md_platform.domain.live_cascade import CASCADE, DAILY, DAY_NS, LEVELS, SECOND_NS, Cascade, closing
 from md_platform.domain.live_parts import Traded, bar_of, part_of, same_content, values_of
 
 MINUTE_NS = 60 * SECOND_NS
 SECOND, MINUTE = -1, 0
 """Levels; those from 1 on are the cascade's."""
+_LONGEST_NS = 32 * DAY_NS
 NAMES = {SECOND: Timeframe.S1.value, MINUTE: Timeframe.M1.value}
 
 
@@ -29,6 +30,7 @@ class Periods:
         self._open_seconds: dict[int, Traded] = {}
         self.cascade = Cascade(instrument)
         self.holes_of_seconds, self.holes = Holes(since_ns), Holes(since_ns)
+        self._whole_days: set[int] = set()  # those whose bars are known without their minutes
         self.out: list[Bar] = []
         """What was reported and not taken yet."""
         self._instrument = instrument
@@ -154,13 +156,23 @@ class Periods:
                     if bar is not None:
                         self.out.append(bar)
 
+    def closed_by(self, start_ns: int, end_ns: int) -> list[Bar]:
+        """Close the whole longer bars that overlap `[start_ns, end_ns)` and end in it, without reporting them."""
+        return [
+            bar
+            for level in range(1, len(CASCADE))
+            for open_time in self.cascade.opened(level, start_ns, end_ns)
+            if closing(level, open_time) <= end_ns and self.is_complete(level, open_time)
+            if (bar := self.cascade.close(level, open_time)) is not None
+        ]
+
     def filled(self, start_ns: int, end_ns: int) -> None:
         """The trades of a hole have come: report what it kept from being whole."""
         self.holes_of_seconds.fill(start_ns, end_ns)
         self.holes.fill(start_ns, end_ns)
         for level in (SECOND, MINUTE):
             for traded in list(self._of(level).values()):
-                overlaps = traded.open_time < end_ns and start_ns < traded.open_time + _length(level)
+                overlaps = traded.open_time < end_ns and start_ns < _end(level, traded.open_time)
                 if overlaps and traded.parts and not traded.is_sealed and self.is_due(level, traded.open_time):
                     is_late = level == MINUTE and self.cascade.is_held(traded.open_time)
                     self.report(level, traded, is_late=is_late)
@@ -168,8 +180,12 @@ class Periods:
 
     def is_whole(self, bar: Bar) -> bool:
         """Whether no trade of the bar's time, as far as that has come, may be missing."""
-        holes = self.holes_of_seconds if bar.timeframe == NAMES[SECOND] else self.holes
-        return not holes.overlap(bar.open_time, bar.close_time)
+        return self.is_complete(LEVELS.get(bar.timeframe, SECOND), bar.open_time)
+
+    def put_day(self, bar: Bar) -> None:
+        """A closed 1d bar from before everything else: weeks and months go on from it."""
+        self.cascade.put(bar)
+        self._whole_days.add(bar.open_time)
 
     def minutes(self, start_ns: int, end_ns: int) -> list[Traded]:
         """The minutes of `[start_ns, end_ns)`."""
@@ -177,12 +193,15 @@ class Periods:
 
     def is_due(self, level: int, open_time: int) -> bool:
         """Whether it should have closed."""
-        return open_time + _length(level) + self._lateness <= self.clock
+        return _end(level, open_time) + self._lateness <= self.clock
 
     def is_complete(self, level: int, open_time: int) -> bool:
-        """Whether no trade of its time may be missing."""
-        holes = self.holes_of_seconds if level == SECOND else self.holes
-        return not holes.overlap(open_time, open_time + _length(level))
+        """Whether no trade of its time may be missing, or its days are known as a whole."""
+        end = _end(level, open_time)
+        if level <= DAILY:
+            return not (self.holes_of_seconds if level == SECOND else self.holes).overlap(open_time, end)
+        days = range(open_time, end, DAY_NS)
+        return all(day in self._whole_days or not self.holes.overlap(day, day + DAY_NS) for day in days)
 
     def is_forgotten(self, ts: int) -> bool:
         """Whether a trade of `ts` is too late even for its minute."""
@@ -190,7 +209,7 @@ class Periods:
 
     def _await(self, level: int, open_time: int) -> None:
         if not self.is_due(level, open_time):
-            heappush(self._due, (open_time + _length(level) + self._lateness, level, open_time))
+            heappush(self._due, (_end(level, open_time) + self._lateness, level, open_time))
 
     def _fold(self, second: Traded) -> None:
         if second.pending:
@@ -211,7 +230,8 @@ class Periods:
         while self._minutes and (first := next(iter(self._minutes))) + MINUTE_NS <= before:
             del self._minutes[first]
         self.cascade.forget(before)
-        self.holes.forget(before - LENGTHS_NS[-1])
+        self.holes.forget(before - _LONGEST_NS)
+        self._whole_days = {day for day in self._whole_days if day > before - _LONGEST_NS}
         self._changed_seconds &= self._seconds.keys()
         self._changed_minutes &= self._minutes.keys()
 
@@ -219,9 +239,9 @@ class Periods:
         return self._seconds if level == SECOND else self._minutes
 
     def _bar(self, level: int, traded: Traded, *, is_closed: bool) -> Bar:
-        key = (self._instrument, NAMES[level], traded.open_time, traded.open_time + _length(level))
+        key = (self._instrument, NAMES[level], traded.open_time, _end(level, traded.open_time))
         return bar_of(key, traded.part().values, is_closed=is_closed, source=self._source)
 
 
-def _length(level: int) -> int:
-    return SECOND_NS if level == SECOND else LENGTHS_NS[level]
+def _end(level: int, open_time: int) -> int:
+    return open_time + SECOND_NS if level == SECOND else closing(level, open_time)

@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import redis
 
-from md_platform.embedded import dagster_services, live_services, postgres, valkey
+from md_platform.embedded import dagster_services, live_services, postgres, serving_services, valkey
 from md_platform.embedded.home import LEAST_FREE_BYTES, Home
 from md_platform.embedded.platform import external_database_url, external_redis_url, has_feed, require_python
 from md_platform.embedded.ports import LOOPBACK, answers, holder, is_free
@@ -57,6 +57,7 @@ def examine(settings: Settings) -> list[Finding]:
         _redis(settings, home, running=owner is not None),
         _sandbox(settings, running=owner is not None),
         *_live(settings, home, running=owner is not None),
+        _api(settings, running=owner is not None),
         *_dagster(settings, running=owner is not None),
         _folder("lake", settings.lake, "MDP_LAKE_URI"),
         _folder("archive", settings.archive, "MDP_ARCHIVE_URI"),
@@ -161,6 +162,20 @@ def _live(settings: Settings, home: Home, *, running: bool) -> Iterator[Finding]
         yield Finding("live writer", "", str(home.stream))
     else:
         yield Finding("live writer", "", str(home.stream), "wrong", "stores nothing", _LOGS)
+
+
+def _api(settings: Settings, *, running: bool) -> Finding:
+    address = serving_services.api_address(settings)
+    if not running:
+        return _port("REST API", settings.api_port, "MDP_API_PORT")
+    try:
+        answer = httpx.get(f"{address}/readyz", timeout=5).json()
+    except (httpx.HTTPError, ValueError) as error:
+        return Finding("REST API", "", address, "wrong", f"does not answer: {error}", _LOGS)
+    away = [name for name, each in answer["dependencies"].items() if not each["ok"]]
+    if not away:
+        return Finding("REST API", "", address)
+    return Finding("REST API", "", address, "note" if answer["ready"] else "wrong", f"without {', '.join(away)}", _LOGS)
 
 
 def _dagster(settings: Settings, *, running: bool) -> Iterator[Finding]:

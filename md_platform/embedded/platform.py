@@ -17,7 +17,7 @@ from types import FrameType
 import structlog
 
 from md_platform.domain.instruments import Instrument
-from md_platform.embedded import dagster_services, live_services, postgres, valkey
+from md_platform.embedded import dagster_services, live_services, postgres, serving_services, valkey
 from md_platform.embedded.home import Home
 from md_platform.embedded.ports import LOOPBACK, is_healthy, require_free
 from md_platform.embedded.processes import Service
@@ -45,6 +45,7 @@ class Addresses:
     dagster_url: str
     sandbox_url: str | None
     stream_url: str | None = None
+    api_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def _start(
         progress(f"{names}: ready after {time.monotonic() - since:.1f} s")
 
     require_free(settings.dagster_port, "Dagster's webserver", "MDP_DAGSTER_PORT")
+    require_free(settings.api_port, "the REST API", "MDP_API_PORT")
     if settings.stream:
         require_free(settings.stream_port, "the live process", "MDP_STREAM_PORT")
     if settings.uses_sandbox:
@@ -133,7 +135,10 @@ def _start(
         stream_url = live.address
         start(live, live_services.writer(home, environment))
 
-    return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url)
+    rest = serving_services.api(environment, settings)
+    start(rest)
+
+    return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url, rest.address)
 
 
 def child_environment(home: Home, settings: Settings, database_url: str, redis_url: str) -> dict[str, str]:
@@ -147,6 +152,8 @@ def child_environment(home: Home, settings: Settings, database_url: str, redis_u
         "MDP_DAGSTER_PORT": str(settings.dagster_port),
         "MDP_SANDBOX_PORT": str(settings.sandbox_port),
         "MDP_STREAM_PORT": str(settings.stream_port),
+        "MDP_API_HOST": settings.api_host,
+        "MDP_API_PORT": str(settings.api_port),
         "DAGSTER_HOME": str(home.dagster),
         "DAGSTER_EVENT_BATCH_SIZE": "500",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
@@ -179,6 +186,14 @@ def database_url(settings: Settings) -> str:
         raise ServiceError(
             f"no database in {settings.home} yet: start the platform with `mdp up`, or set MDP_DATABASE_URL"
         )
+    return address
+
+
+def redis_url(settings: Settings) -> str:
+    """The platform's Redis, external or this home's own; ServiceError where that was never started."""
+    address = external_redis_url(settings) or valkey.url(Home.at(settings.home), create=False)
+    if address is None:
+        raise ServiceError(f"no Redis in {settings.home} yet: start the platform with `mdp up`, or set MDP_REDIS_URL")
     return address
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import psycopg
 
@@ -28,6 +29,20 @@ def connected(url: str, *, autocommit: bool = False) -> Connection:
         raise StorageUnavailable(f"the database does not answer: {first_line(error)}") from None
     except psycopg.ProgrammingError as error:
         raise StorageError(f"the database's address cannot be read: {first_line(error)}") from None
+
+
+def bounded(url: str, statement_s: float) -> str:
+    """`url` for readers that must not hang: a statement ends after `statement_s`, a vanished server is noticed.
+
+    Of use to libpq and ADBC alike.
+    """
+    limits = {
+        "connect_timeout": 3,
+        **_ALIVE,
+        "tcp_user_timeout": 5_000,
+        "options": f"-c timezone=UTC -c statement_timeout={statement_s * 1_000:.0f}",
+    }
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(limits, quote_via=quote)}"
 
 
 @contextlib.contextmanager

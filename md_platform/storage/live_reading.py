@@ -4,6 +4,7 @@ Read through ADBC, whose rows never become Python objects. Long history is read 
 """
 
 import contextlib
+import datetime as dt
 from typing import Any, Self
 
 import adbc_driver_manager
@@ -41,6 +42,8 @@ NOTICE_COLUMNS = (
 )
 """What happened to feeds."""
 
+FOREVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
 ROLLED = (Timeframe.M1, Timeframe.H1, Timeframe.D1)
 """Timeframes that the database itself rolls up from bars of a minute."""
 
@@ -73,9 +76,14 @@ class LiveReader:
         found = self._frame(_TRADES, (instrument, interval.start, interval.end))
         return _as(found.with_columns(instrument=pl.lit(instrument)), LIVE_TRADE_COLUMNS)
 
-    def bars(self, instrument: str, timeframe: Timeframe, interval: Interval) -> pl.DataFrame:
-        """Latest revision of each bar that opens in `interval`, of every source, as BAR_COLUMNS."""
-        found = self._frame(_BARS, (instrument, timeframe.value, interval.start, interval.end))
+    def bars(
+        self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime = FOREVER
+    ) -> pl.DataFrame:
+        """Latest revision of each bar that opens in `interval`, of every source, as BAR_COLUMNS.
+
+        With `as_of` the latest of those that were known then.
+        """
+        found = self._frame(_BARS, (instrument, timeframe.value, interval.start, interval.end, as_of))
         return _as(_named(found, instrument, timeframe), BAR_COLUMNS)
 
     def rolled_bars(self, instrument: str, timeframe: Timeframe, interval: Interval) -> pl.DataFrame:
@@ -150,7 +158,7 @@ SELECT DISTINCT ON (open_time, name)
        taker_buy_quote_volume, is_closed, sources.name AS source, revision, known_at
 FROM md.bars JOIN md.sources USING (source_id)
 WHERE instrument_id = (SELECT instrument_id FROM md.instruments WHERE id = $1) AND timeframe = $2
-  AND open_time >= $3 AND open_time < $4
+  AND open_time >= $3 AND open_time < $4 AND known_at <= $5
 ORDER BY open_time, name, revision DESC
 """
 

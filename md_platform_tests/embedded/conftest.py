@@ -36,6 +36,7 @@ class Mdp:
             **{name: value for name, value in os.environ.items() if not name.startswith(("MDP_", "DAGSTER_"))},
             "MDP_HOME": str(home),
             "MDP_DAGSTER_PORT": str(free_port()),
+            "MDP_API_PORT": str(free_port()),
             "MDP_INSTRUMENTS": "binance:BTC-USDT",
             "MDP_STREAM": "false",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),

@@ -1,0 +1,18 @@
+"""What an entry point decides for the API, as one frozen value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """How the API answers. `is_open`: without authentication, which only loopback may be.
+
+    `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
+    other servers that browsers may let in; none by default.
+    """
+
+    is_open: bool = True
+    cors_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 16 * 2**20
+    max_rows: int = 1_000_000
+    is_traced: bool = False

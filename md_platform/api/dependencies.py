@@ -1,0 +1,98 @@
+"""What routes ask for by their annotations: the stores, the principal (with the role it needs), limits.
+
+    @router.get("/things")
+    def things(stores: StoresOf, principal: Annotated[Principal, reader()]) -> Response: ...
+
+Every route names its role, if only by `dependencies=[reader()]`; `create_app` refuses one that does not.
+"""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from md_platform.access.principal import Principal, Role
+from md_platform.api.config import ApiConfig
+from md_platform.api.stores import Stores
+from md_platform.errors import TooLarge
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key `mdp_...` or a JWT.")
+_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key, where Authorization is not free.")
+
+
+def _stores(request: Request) -> Stores:
+    stores: Stores = request.app.state.stores
+    return stores
+
+
+def _config(request: Request) -> ApiConfig:
+    config: ApiConfig = request.app.state.config
+    return config
+
+
+StoresOf = Annotated[Stores, Depends(_stores)]
+"""The process's readers and clients."""
+ConfigOf = Annotated[ApiConfig, Depends(_config)]
+"""How the API answers, its limits among it."""
+
+
+class Requires:
+    """The principal of a request, who has `role` (None: whoever asks) and `scope`; NotAuthenticated, Forbidden."""
+
+    def __init__(self, role: Role, scope: str | None) -> None:
+        self.role: Role = role
+        self.scope = scope
+
+    async def __call__(
+        self,
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        key: Annotated[str | None, Security(_KEY)],
+    ) -> Principal:
+        """Also counts the request against the principal's tier."""
+        stores = _stores(request)
+        credential = bearer.credentials if bearer else key
+        if stores.authenticator.is_open:
+            principal = stores.authenticator.authenticate(credential)
+        else:
+            principal = await asyncio.to_thread(stores.authenticator.authenticate, credential)
+        request.state.principal = principal
+        principal.require(self.role, self.scope)
+        return principal
+
+
+class Anyone:
+    """Marks a route that asks nobody who they are."""
+
+    def __call__(self) -> None:
+        """Nothing to check."""
+
+
+def reader(scope: str = "market") -> Any:  # noqa: ANN401 - FastAPI's dependencies are untyped
+    """The principal, who may read data; keys with scopes need `scope`."""
+    return Depends(Requires("reader", scope))
+
+
+def trader(scope: str) -> Any:  # noqa: ANN401 - as reader
+    """The principal, who may bring data, start jobs and set alerts; keys with scopes need `scope`."""
+    return Depends(Requires("trader", scope))
+
+
+def admin(scope: str = "admin") -> Any:  # noqa: ANN401 - as reader
+    """The principal, who may change what the platform does; keys with scopes need `scope`."""
+    return Depends(Requires("admin", scope))
+
+
+def anyone() -> Any:  # noqa: ANN401 - as reader
+    """Nobody is asked: health, and nothing that tells of data."""
+    return Depends(Anyone())
+
+
+def require_rows(expected: int, config: ApiConfig) -> None:
+    """Raise TooLarge before rows are read, where more are `expected` than an answer may have."""
+    if expected > config.max_rows:
+        raise TooLarge(
+            f"the answer would have up to {expected:,} rows, the limit is {config.max_rows:,}:"
+            " ask for a shorter range, page with `history`, or export"
+        )

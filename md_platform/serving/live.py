@@ -1,0 +1,87 @@
+"""What was streamed of an instrument in, rows out, each once: those that are stored, and those that soon will be.
+
+The live store is read first, then what was published since its last row: what it lacks was published after that.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import polars as pl
+import redis
+import structlog
+
+from md_platform.domain.intervals import Interval, Timeframe
+from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES
+from md_platform.serving.pool import Pool
+from md_platform.serving.tail import Tail, trade_frame
+from md_platform.storage.live_reading import FOREVER, LiveReader
+
+log = structlog.get_logger(__name__)
+
+_OURS = "trades"
+"""Source of bars aggregated from trades. They are preferred to the venue's own candles, as in running bars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`rows` in order of time. `is_degraded`: Redis did not answer, so that what is not stored yet is missing."""
+
+    rows: pl.DataFrame
+    is_degraded: bool = False
+
+
+class Live:
+    """The live store with the tails of Redis, where there is one. For any number of threads."""
+
+    def __init__(self, store: Pool[LiveReader], tail: Tail | None) -> None:
+        self._store = store
+        self._tail = tail
+
+    def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
+        """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
+        known_by = as_of or FOREVER
+        with self._store.borrowed() as reader:
+            stored = reader.bars(instrument, timeframe, interval, known_by)
+        try:
+            since = interval.start if stored.is_empty() else stored["close_time"][-1]
+            told = None if self._tail is None else self._tail.bars(instrument, timeframe, since)
+        except redis.RedisError as error:
+            return Found(_best(stored), is_degraded=_said(error))
+        if told is None:
+            return Found(_best(stored))
+        known = told.filter(_within("open_time", interval), pl.col("known_at") <= known_by)
+        return Found(_best(pl.concat([stored, known])))
+
+    def trades(self, instrument: str, interval: Interval) -> Found:
+        """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
+        with self._store.borrowed() as reader:
+            stored = reader.trades(instrument, interval).select(CLEANED_TRADES.schema.names())
+        if self._tail is None:
+            return Found(stored)
+        since = interval.start if stored.is_empty() else stored["ts_received"][-1]
+        source = instrument.partition(":")[0] if stored.is_empty() else stored["source"][-1]
+        try:
+            told = trade_frame(self._tail.trades(instrument, since), source)
+        except redis.RedisError as error:
+            return Found(stored, is_degraded=_said(error))
+        return Found(pl.concat([told.filter(_within("ts_event", interval)), stored]))
+
+
+def _within(time: str, interval: Interval) -> pl.Expr:
+    return pl.col(time).is_between(interval.start, interval.end, closed="left")
+
+
+def _best(bars: pl.DataFrame) -> pl.DataFrame:
+    """Of each open time one bar: ours before the venue's, closed before running, the newest revision."""
+    if bars.is_empty():
+        return pl.DataFrame(schema=CLEANED_BARS.schema)
+    ours = pl.col("source").str.starts_with(_OURS)
+    descending = [False, True, True, True]
+    return bars.sort("open_time", ours, "is_closed", "revision", descending=descending, maintain_order=True).unique(
+        "open_time", keep="first", maintain_order=True
+    )
+
+
+def _said(error: redis.RedisError) -> bool:
+    log.warning("redis is away: what is not stored yet is missing", reason=str(error))
+    return True

@@ -1,0 +1,72 @@
+"""Addresses of the stores in, all that reads them out: made once for each process, shared by its threads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from md_platform.catalog.ledger import Ledger
+from md_platform.catalog.reading import Reader
+from md_platform.serving.bars import Bars
+from md_platform.serving.live import Live
+from md_platform.serving.pool import Pool
+from md_platform.serving.seam import Seam
+from md_platform.serving.tail import Tail
+from md_platform.serving.trades import Trades
+from md_platform.storage.archive import Archive
+from md_platform.storage.database import Connection, bounded, connected
+from md_platform.storage.lake import Lake
+from md_platform.storage.live_reading import LiveReader
+
+STATEMENT_S = 10.0
+"""After this a query is given up: no reader waits for a database that does not answer."""
+
+_REDIS_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What serves market data. `close` when the process ends."""
+
+    bars: Bars
+    trades: Trades
+    ledger: Ledger
+    history: Reader
+    stored: Pool[LiveReader]
+    redis: "redis.Redis | None"
+    close: Callable[[], None]
+
+
+def open_market(
+    lake: Path, archive: str, database_url: str, redis_url: str | None = None, *, connections: int = 8
+) -> Market:
+    """Readers of the stores at these addresses. Nothing is connected before it is first read."""
+    url = bounded(database_url, STATEMENT_S)
+    stored = Pool(lambda: LiveReader(url), connections)
+    rows: Pool[Connection] = Pool(lambda: connected(url, autocommit=True), connections)
+    ledger = Ledger(url, rows.borrowed)
+    history = Reader(Lake(lake), Archive(archive), ledger)
+    client = None if redis_url is None else redis_client(redis_url)
+    seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
+
+    def close() -> None:
+        stored.close()
+        rows.close()
+        if client is not None:
+            client.close()
+
+    return Market(
+        bars=Bars(history, seam, live),
+        trades=Trades(history, seam, live),
+        ledger=ledger,
+        history=history,
+        stored=stored,
+        redis=client,
+        close=close,
+    )
+
+
+def redis_client(url: str) -> "redis.Redis":
+    """A client of Redis that soon notices when nobody answers."""
+    return redis.Redis.from_url(url, socket_timeout=_REDIS_S, socket_connect_timeout=_REDIS_S, retry=None)
