@@ -158,9 +158,15 @@ class Delivery:
         self._sent.set()
         self.sent += sum(each.message.events for each in wanted)
         if time.monotonic() - self._remembered_at > _REMEMBER_EVERY_S:
-            disk = asyncio.get_running_loop().run_in_executor
-            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
             self._remembered_at = time.monotonic()
+            self._disk.submit(self._remember, self.sent_id)
+
+    def _remember(self, sent_id: int) -> None:
+        """On the disk's thread: nobody waits for it, and the next second brings another."""
+        try:
+            self._spool.remember(self.sink.name, sent_id)
+        except StorageError as error:
+            log.warning("position not remembered", sink=self.sink.name, reason=str(error))
 
     def _wants(self, message: Message) -> bool:
         return self.sink.wanted in (EVERY_CHANNEL, message.channel)
@@ -186,10 +192,7 @@ class Delivery:
 
     async def _end(self) -> None:
         disk = asyncio.get_running_loop().run_in_executor
-        try:
-            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
-        except StorageError as error:
-            log.warning("position not remembered", sink=self.sink.name, reason=str(error))
+        await disk(self._disk, self._remember, self.sent_id)
         await self._close()
         await disk(self._disk, self._spool.close)
         self._disk.shutdown(wait=False)

@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS readers (
 );
 """
 
+_ROWS_AT_ONCE = 1_000  # five values each: SQLite takes 32,766 in one statement
+_FORGOTTEN_AT_ONCE = 500  # who appends waits for so many to go
+
 EVERY_CHANNEL = "*"
 """What a reader wants that wants everything."""
 
@@ -74,6 +77,8 @@ class Spool:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
+            # Who appends writes 64 MiB back into the file only where nobody has (`checkpoint`): it takes a while.
+            self._connection.execute("PRAGMA wal_autocheckpoint=16384")
             self._connection.execute("PRAGMA journal_size_limit=67108864")
             self._connection.executescript(_SCHEMA)
             self._connection.execute(
@@ -89,12 +94,26 @@ class Spool:
     def append(self, messages: Sequence[Message]) -> int:
         """Write `messages` at once, synced; the id of the last. StorageFull where the disk refuses: then none is in."""
         at_ns = time.time_ns()
-        rows = [(at_ns, m.kind, m.channel, m.events, m.payload) for m in messages]
-        with _errors(self.path), self._transaction():
-            self._connection.executemany(
-                "INSERT INTO messages (at_ns, kind, channel, events, payload) VALUES (?, ?, ?, ?, ?)", rows
-            )
-            return int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+        with _errors(self.path):
+            if 0 < len(messages) <= _ROWS_AT_ONCE:
+                return self._insert(at_ns, messages)
+            last = 0
+            with self._transaction():
+                for start in range(0, len(messages), _ROWS_AT_ONCE):
+                    last = self._insert(at_ns, messages[start : start + _ROWS_AT_ONCE])
+            return last
+
+    def _insert(self, at_ns: int, messages: Sequence[Message]) -> int:
+        """One statement for all: after each a thread waits anew for its turn to run, several milliseconds if busy."""
+        rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(messages))
+        values = [value for m in messages for value in (at_ns, m.kind, m.channel, m.events, m.payload)]
+        statement = f"INSERT INTO messages (at_ns, kind, channel, events, payload) VALUES {rows}"  # noqa: S608 - marks
+        return int(self._connection.execute(statement, values).lastrowid or 0)
+
+    def checkpoint(self) -> None:
+        """Write what was appended back into the file, while others append."""
+        with _errors(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def read(self, after: int, events: int = 20_000) -> list[Spooled]:
         """Messages after id `after` in order, of at most `events` events (and at least one message)."""
@@ -138,20 +157,30 @@ class Spool:
 
     def remember(self, reader: str, position: int) -> None:
         """`reader` has taken everything up to id `position`."""
-        with _errors(self.path):
+        with _errors(self.path), self._unsynced():
             self._connection.execute(
                 "UPDATE readers SET position = max(position, ?) WHERE name = ?", (position, reader)
             )
 
     def forget(self, upto: int, before_ns: int) -> int:
-        """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many."""
-        with _errors(self.path):
+        """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many.
+
+        Little by little, as nobody can append meanwhile.
+        """
+        forgotten = 0
+        with _errors(self.path), self._unsynced():
             slowest = self._connection.execute("SELECT min(position) FROM readers WHERE wanted = '*'").fetchone()[0]
-            return self._connection.execute(
-                "DELETE FROM messages WHERE id <= ? AND at_ns < ? AND NOT EXISTS"
-                " (SELECT 1 FROM readers WHERE wanted = channel AND position < id)",
-                (upto if slowest is None else min(upto, slowest), before_ns),
-            ).rowcount
+            young = self._connection.execute(
+                "SELECT id FROM messages WHERE at_ns >= ? ORDER BY id LIMIT 1", (before_ns,)
+            ).fetchone()
+            ends = [upto, *([slowest] if slowest is not None else []), *([young[0] - 1] if young else [])]
+            while count := self._connection.execute(
+                "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND NOT EXISTS"
+                " (SELECT 1 FROM readers WHERE wanted = channel AND position < id) ORDER BY id LIMIT ?)",
+                (min(ends), _FORGOTTEN_AT_ONCE),
+            ).rowcount:
+                forgotten += count
+        return forgotten
 
     def overrun(self, upto: int, before_ns: int) -> dict[str, int]:
         """As `forget`, without waiting for readers; how many messages each of them lost by it."""
@@ -190,6 +219,15 @@ class Spool:
                 "SELECT count(*), coalesce(sum(events), 0) FROM messages WHERE id > ?", (after,)
             ).fetchone()
         return int(found[0]), int(found[1])
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """For changes that may be lost with the power: they are made again. No append waits for their sync."""
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
