@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import shutil
 import signal
 import ssl
@@ -252,11 +253,9 @@ def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], N
 
 async def ticks(pipeline: Pipeline) -> None:
     """Call what depends on time."""
-    number = 0
-    while True:
+    for turn in itertools.cycle(range(_RUNNING_EVERY_TICKS)):
         await asyncio.sleep(_TICK_S)
-        number += 1
-        pipeline.tick(running=number % _RUNNING_EVERY_TICKS == 0)
+        pipeline.tick(turn=slice(turn, None, _RUNNING_EVERY_TICKS))
 
 
 async def guard_disk(outbox: Outbox, pipeline: Pipeline, spool: Path) -> None:

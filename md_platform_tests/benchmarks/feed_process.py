@@ -28,6 +28,7 @@ from md_platform.embedded import postgres_running, valkey_running
 from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform_tests.benchmarks.feed_venue import BASES
+from md_platform_tests.benchmarks.figures import Figure
 
 WARM_S = 10
 """Time for connecting, asking history and filling caches, not measured."""
@@ -79,7 +80,7 @@ def server(name: str) -> psutil.Process:
     return next(child for child in psutil.Process().children(recursive=True) if child.name().startswith(name))
 
 
-def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds: int) -> None:
+def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds: int) -> list[Figure]:
     """Print what the process takes at `rate` messages a second."""
     with valkey_running(folder / "redis") as redis_url, postgres_running(folder / "postgres") as database_url:
         migrate(database_url)
@@ -121,9 +122,23 @@ def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds
                 status(port),
             )
             load = os.getloadavg()[0]
-            _print(rate, wall, {name: after[name] - before[name] for name in parts}, first, last)
-            _print_lags(*heard.result())
+            spent = {name: after[name] - before[name] for name in parts}
+            _print(rate, wall, spent, first, last)
+            from_socket, from_venue = heard.result()
+            _print_lags(from_socket, from_venue)
             print(f"  load {load:.1f} on {os.cpu_count()} cores")
+            messages, sixth = _events(last) - _events(first), len(from_socket) // 6
+            growth = np.median(from_socket[-sixth:]) / np.median(from_socket[:sixth])
+            return [
+                Figure(
+                    "the live process as it ships, µs of CPU a message", spent["live process"] / messages * 1e6, 4.0
+                ),
+                Figure("messages a second received", messages / wall, 0.99 * rate, is_least=True),
+                Figure("core that the live process takes for them", spent["live process"] / wall, 0.5),
+                Figure("socket → Redis subscriber, ms at p50", float(np.percentile(from_socket, 50)), 6.0),
+                Figure("socket → Redis subscriber, ms at p99", float(np.percentile(from_socket, 99)), 6.0),
+                Figure("its median in the last sixth, × that in the first", float(growth), 1.5),
+            ]
 
 
 def status(port: int) -> dict[str, Any]:
