@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import numpy as np
 import psutil
 import psycopg
@@ -143,7 +144,12 @@ def _samples(
     began, spent, done_at = time.monotonic(), cpu_s(stream), float("inf")
     while True:
         time.sleep(SAMPLE_EVERY_S)
-        told, log, now_cpu = status(port), sent(folder), cpu_s(stream)
+        try:
+            told = status(port)
+        except httpx.TimeoutException:
+            print("       no answer: is the machine overloaded?", flush=True)
+            continue
+        log, now_cpu = sent(folder), cpu_s(stream)
         lag, at = told["lag_ms"].get("redis", {}), time.monotonic()
         waiting = (told["writer"] or {}).get("waiting_messages", 0)
         sample = Sample(
