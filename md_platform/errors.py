@@ -7,7 +7,9 @@ MdpError                     exit code 1, not retryable
 │   ├── UnknownDataset
 │   ├── UnknownIndicator
 │   ├── InvalidParameter     an indicator's parameter: not a number, out of bounds, too many
+│   ├── InvalidExpression    a custom formula: where it is wrong, and how
 │   ├── InvalidTimeframe
+│   ├── InvalidInstrument    a value that an instrument cannot have, or it exists already
 │   ├── InvalidRange         end before start, future dates, unreadable times
 │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
 │   ├── NotFound             nothing of that name or number, or nothing there yet
@@ -68,6 +70,12 @@ class InvalidParameter(UserError): ...
 
 
 class InvalidTimeframe(UserError): ...
+
+
+class InvalidExpression(UserError): ...
+
+
+class InvalidInstrument(UserError): ...
 
 
 class InvalidRange(UserError): ...

@@ -110,8 +110,25 @@ class Settings(BaseSettings):
     auth: Literal["open", "required"] = Field(default="open", description="who may ask: everybody, or keys and tokens")
     api_host: str = Field(default="127.0.0.1", description="where the REST API listens")
     api_port: int = Field(default=8000, ge=1, le=65_535)
+    gateway_host: str = Field(default="127.0.0.1", description="where the WebSocket gateway listens")
+    gateway_port: int = Field(default=8001, ge=1, le=65_535)
+    api_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="pages that may ask")
+    api_max_body_bytes: int = Field(default=16 * 2**20, ge=1_024, description="of one request")
+    api_max_rows: int = Field(default=1_000_000, ge=1_000, description="of one answer")
+    tls_certificate: Path | None = Field(default=None, description="PEM, with the chain; with it comes TLS")
+    tls_key: Path | None = Field(default=None, description="PEM")
+    jwt_secret: SecretStr | None = Field(default=None, description="tokens are HS256, signed with this")
+    jwt_public_key: Path | None = Field(default=None, description="PEM: tokens are RS256, signed by its owner")
+    jwt_jwks_url: str | None = Field(default=None, description="tokens are RS256, their keys are here")
+    jwt_issuer: str | None = Field(default=None, description="who must have issued tokens")
+    jwt_audience: str = Field(default="md-platform", description="for whom tokens must be")
+    enterprise_messages_per_s: int = Field(default=10_000, ge=1, description="what the tier may have")
+    enterprise_symbols: int = Field(default=1_000, ge=1)
+    enterprise_requests_per_minute: int = Field(default=6_000, ge=1)
+    retention_audit: Span = Field(default=dt.timedelta(days=365), ge=_DAY, description="the log of accesses")
+    otlp_url: str | None = Field(default=None, description="an OpenTelemetry collector that gets traces, by HTTP")
 
-    @field_validator("instruments", mode="before")
+    @field_validator("instruments", "api_cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

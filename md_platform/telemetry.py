@@ -13,13 +13,15 @@ _PARAMETER = re.compile(
     r"""(?P<name>(?:password|passwd|secret|token|api[-_]?key|signature)["']?\s*[=:]\s*["']?)[^\s"'&,;}]+""",
     re.IGNORECASE,
 )
+_CREDENTIAL = re.compile(r"mdp_[0-9a-f]{12}_\w+|mdt_\w+|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|(?<=[Bb]earer )[^\s\"',]+")
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _HIDDEN = "***"
 
 
 def redact(text: str) -> str:
-    """`text` without the passwords of URLs and the values of parameters that are named like secrets."""
-    return _PARAMETER.sub(rf"\g<name>{_HIDDEN}", _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{_HIDDEN}@", text))
+    """`text` without passwords of URLs, values of parameters that are named like secrets, API keys and tokens."""
+    text = _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{_HIDDEN}@", text)
+    return _CREDENTIAL.sub(_HIDDEN, _PARAMETER.sub(rf"\g<name>{_HIDDEN}", text))
 
 
 def configure_logging(level: str = "info", stream: TextIO | None = None, *, json: bool | None = None) -> None:

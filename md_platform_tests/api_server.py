@@ -1,6 +1,7 @@
 """A real API in this process: uvicorn in a thread, on real stores."""
 
 import contextlib
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from md_platform.access.audit import Audit
 from md_platform.access.authenticator import Authenticator
+from md_platform.access.config import AccessConfig, JwtConfig, tiers_with
+from md_platform.access.principal import Tier
+from md_platform.access.rates import Rates
 from md_platform.api.app import create_app
 from md_platform.api.config import ApiConfig
 from md_platform.api.stores import Stores, redis_client
-from md_platform.catalog.ledger import Ledger
-from md_platform.catalog.reading import Reader
 from md_platform.embedded.ports import free_port
+from md_platform.serving.market import open_market
 from md_platform.settings import load_universes
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
@@ -31,19 +35,28 @@ class Served:
     client: httpx.Client
 
 
-def stores_of(folder: Path, database_url: str, redis_url: str, *, is_open: bool = True) -> Stores:
+ENTERPRISE = Tier("enterprise", messages_per_s=None, symbols=None, requests_per_minute=100_000)
+
+
+def stores_of(
+    folder: Path, database_url: str, redis_url: str, *, is_open: bool = True, jwt: JwtConfig | None = None
+) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
-    lake, archive, ledger = Lake(folder / "lake"), Archive(str(folder / "archive")), Ledger(database_url)
+    lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
+    market = open_market(lake, archive, database_url, redis_url)
     lake.root.mkdir(parents=True, exist_ok=True)
     return Stores(
         database_url=database_url,
         redis=redis_client(redis_url),
         lake=lake,
         archive=archive,
-        ledger=ledger,
-        reader=Reader(lake, archive, ledger),
+        ledger=market.ledger,
+        reader=market.history,
         universes=load_universes(),
-        authenticator=Authenticator(is_open=is_open),
+        market=market,
+        authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
+        rates=Rates(redis_url),
+        audit=Audit(database_url, dt.timedelta(days=1)),
     )
 
 

@@ -61,6 +61,38 @@ CREATE FUNCTION md.partition_start(moment timestamp with time zone, step interva
 
 COMMENT ON FUNCTION md.partition_start(moment timestamp with time zone, step interval) IS 'Start of the partition that holds the moment';
 
+CREATE TABLE md.api_keys (
+    id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    secret_hash text NOT NULL,
+    role text NOT NULL,
+    scopes text[] DEFAULT '{}'::text[] NOT NULL,
+    tier text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'trader'::text, 'admin'::text]))),
+    CONSTRAINT api_keys_tier_check CHECK ((tier = ANY (ARRAY['free'::text, 'premium'::text, 'enterprise'::text])))
+);
+
+COMMENT ON TABLE md.api_keys IS 'API keys, made and revoked by mdp token';
+
+CREATE TABLE md.audit_log (
+    at timestamp with time zone NOT NULL,
+    principal text COLLATE pg_catalog."C",
+    address text NOT NULL,
+    service text NOT NULL COLLATE pg_catalog."C",
+    action text NOT NULL COLLATE pg_catalog."C",
+    route text NOT NULL COLLATE pg_catalog."C",
+    target text NOT NULL,
+    status smallint NOT NULL,
+    bytes bigint NOT NULL,
+    ms double precision NOT NULL,
+    trace_id text NOT NULL COLLATE pg_catalog."C"
+);
+
+COMMENT ON TABLE md.audit_log IS 'Every access to data: who, when, what, how it ended; no secrets';
+
 CREATE TABLE md.bars_1m (
     instrument_id integer NOT NULL,
     source_id smallint NOT NULL,
@@ -468,7 +500,20 @@ CREATE TABLE md.instruments (
     id text NOT NULL COLLATE pg_catalog."C",
     universe text NOT NULL COLLATE pg_catalog."C",
     native text NOT NULL,
-    registered_at timestamp with time zone DEFAULT now() NOT NULL
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    base text GENERATED ALWAYS AS (split_part(split_part(id, ':'::text, 2), '-'::text, 1)) STORED,
+    quote text GENERATED ALWAYS AS (NULLIF(NULLIF(split_part(split_part(id, ':'::text, 2), '-'::text, 2), ''::text), 'PERP'::text)) STORED,
+    name text DEFAULT ''::text NOT NULL,
+    asset_class text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL COLLATE pg_catalog."C",
+    listed_at timestamp with time zone,
+    delisted_at timestamp with time zone,
+    tick_size double precision,
+    lot_size double precision,
+    CONSTRAINT instruments_lot_size_check CHECK ((lot_size > (0)::double precision)),
+    CONSTRAINT instruments_status_check CHECK ((status = ANY (ARRAY['active'::text, 'delisted'::text]))),
+    CONSTRAINT instruments_tick_size_check CHECK ((tick_size > (0)::double precision))
 );
 
 COMMENT ON TABLE md.instruments IS 'Everything that is known to trade';
@@ -482,6 +527,26 @@ COMMENT ON COLUMN md.instruments.universe IS 'Universe that claims it; empty whe
 COMMENT ON COLUMN md.instruments.native IS 'The venue''s own symbol; empty where unknown';
 
 COMMENT ON COLUMN md.instruments.registered_at IS 'When it was first seen, UTC';
+
+COMMENT ON COLUMN md.instruments.base IS 'What is traded';
+
+COMMENT ON COLUMN md.instruments.quote IS 'What it is paid in; null where the id does not say, as of stocks';
+
+COMMENT ON COLUMN md.instruments.name IS 'In words; empty where nobody gave one';
+
+COMMENT ON COLUMN md.instruments.asset_class IS 'crypto, perpetual, stock, forex, ...; empty: what the id suggests';
+
+COMMENT ON COLUMN md.instruments.tags IS 'Words to find it by';
+
+COMMENT ON COLUMN md.instruments.status IS 'active or delisted; what is delisted keeps its data';
+
+COMMENT ON COLUMN md.instruments.listed_at IS 'When it began to trade, UTC; null where unknown';
+
+COMMENT ON COLUMN md.instruments.delisted_at IS 'When it ceased to trade, UTC; null while it trades';
+
+COMMENT ON COLUMN md.instruments.tick_size IS 'Smallest step of its price, quote currency; null where unknown';
+
+COMMENT ON COLUMN md.instruments.lot_size IS 'Smallest step of its amount, base currency; null where unknown';
 
 ALTER TABLE md.instruments ALTER COLUMN instrument_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME md.instruments_instrument_id_seq
@@ -1151,6 +1216,9 @@ COMMENT ON COLUMN md.venue_events.last_missing IS 'Last of them';
 
 COMMENT ON COLUMN md.venue_events.detail IS 'What else is known';
 
+ALTER TABLE ONLY md.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY md.instruments
     ADD CONSTRAINT instruments_id_key UNIQUE (id);
 
@@ -1174,6 +1242,10 @@ ALTER TABLE ONLY md.sources
 
 ALTER TABLE ONLY md.spool_progress
     ADD CONSTRAINT spool_progress_pkey PRIMARY KEY (spool);
+
+CREATE INDEX audit_log_by_principal ON md.audit_log USING btree (principal, at);
+
+CREATE INDEX audit_log_by_time ON md.audit_log USING brin (at);
 
 CREATE UNIQUE INDEX bars_1m_instrument_id_timeframe_open_time_source_id_revisio_idx ON ONLY md.bars_1m USING btree (instrument_id, timeframe, open_time, source_id, revision);
 

@@ -68,7 +68,7 @@ class Connection:
                     await self._serve(link)
         finally:
             if self._link is not None:
-                self._link.close()
+                await self._link.close()
 
     async def _connected(self) -> Link | None:
         """A link whose subscriptions are confirmed, or None after a failure that has been waited for."""
@@ -82,8 +82,8 @@ class Connection:
             await self._confirmed(link)
         except (OSError, TimeoutError, SourceError, ValueError) as error:
             self._failures += 1
-            link.close()
             self._say("refused" if link.refused else "disconnected", link, cause=str(error) or type(error).__name__)
+            await link.close()
             return None
         return link
 
@@ -107,14 +107,14 @@ class Connection:
         while True:
             cause = await self._watched(link)
             if cause is not None:
-                link.close()
                 self._demote(link, cause)
+                await link.close()
                 return
             successor = await self._connected()
             if successor is not None:
                 link.is_primary = False
                 self._promote(successor)
-                link.close()
+                await link.close()
                 link = successor
 
     def _promote(self, link: Link) -> None:

@@ -16,6 +16,9 @@ from streaming.link import Link
 from streaming.tracked import LATE_NS, Tracked
 from streaming.trades import MissingIds
 
+MARGIN_NS = 1_000_000_000
+"""Before and after a hole trades are asked and taken as well: clocks differ, and messages are under way."""
+
 _WAITS_NS = 2_000_000_000  # how long ids may come out of order
 _BY_TRADES_NS = 60 * MINUTE_NS
 
@@ -26,7 +29,8 @@ class Hole:
 
     `notice` is what consumers were told; None for the day's past before the first connect. With `by_bars` whole
     minutes are asked as bars, as trades would be too many: the stored day gets its trades by the batch chain. `ids` are
-    the consecutive trade ids that are missing, where they are known.
+    the consecutive trade ids that are missing, where they are known. With `needs_proof` history must be asked for
+    trades from well before the hole until now, and give known ones.
     """
 
     instrument: Instrument
@@ -35,6 +39,7 @@ class Hole:
     notice: FeedNotice | None = None
     by_bars: bool = False
     ids: range | None = None
+    needs_proof: bool = False
 
 
 class HoleBook:
@@ -66,6 +71,7 @@ class HoleBook:
         self._begun: set[str] = set()
         self._silent: set[str] = set()
         self._told: dict[str, list[Hole]] = {}
+        self._proven: set[str] = set()
 
     def is_silent(self, instrument: str) -> bool:
         """Whether no link serves the trades of `instrument`."""
@@ -106,9 +112,14 @@ class HoleBook:
             else:
                 self._missing(tracked, missing)
 
-    def repaired(self, hole: Hole, found: Sequence[Trade] | Sequence[Bar]) -> None:
-        """History gave what it has of `hole`: new trades count, and the bars over the hole are whole."""
+    def repaired(self, hole: Hole, found: Sequence[Trade] | Sequence[Bar]) -> bool:
+        """History gave what it has of `hole`: new trades count, and the bars over the hole are whole.
+
+        False where nothing shows yet that its trades have the ids of the feed's: then none is taken.
+        """
         tracked = self._tracked[hole.instrument.id]
+        if hole.needs_proof and not self._is_proven(tracked, hole, found):
+            return False
         told = self._told.get(hole.instrument.id, [])
         if hole.by_bars:
             bars = [each for each in found if isinstance(each, Bar)]
@@ -116,7 +127,7 @@ class HoleBook:
             tracked.bars.repair(bars, hole.start_ns, hole.end_ns)
             what = f"{len(bars)} bars"
         else:
-            trades = self._new(tracked, found)
+            trades = self._new(tracked, found, hole.start_ns - MARGIN_NS)
             tracked.bars.filled(hole.start_ns, hole.end_ns)
             what = f"{len(trades)} trades"
             if trades:
@@ -127,11 +138,19 @@ class HoleBook:
                 ids.holes = [each for each in ids.holes if not _within(each, [hole])]
             told[:] = [each for each in told if each.notice is not hole.notice]
             self._say_repaired(hole, hole.notice, what)
+        return True
 
-    def _new(self, tracked: Tracked, found: Iterable[Trade | Bar]) -> list[Trade]:
+    def _is_proven(self, tracked: Tracked, hole: Hole, found: Sequence[Trade] | Sequence[Bar]) -> bool:
+        """Whether history has given a trade of the feed's by the same id; or gives nothing that could be taken."""
+        trades = [each for each in found if isinstance(each, Trade)]
+        if any(map(tracked.tape.ids.knows, trades)):
+            self._proven.add(tracked.feed)
+        return tracked.feed in self._proven or all(each.ts_event < hole.start_ns - MARGIN_NS for each in trades)
+
+    def _new(self, tracked: Tracked, found: Iterable[Trade | Bar], since_ns: int) -> list[Trade]:
         new = []
         for trade in found:
-            if isinstance(trade, Trade) and tracked.tape.ids.is_new(trade):
+            if isinstance(trade, Trade) and trade.ts_event >= since_ns and tracked.tape.ids.is_new(trade):
                 trade.quality = tracked.tape.quality(trade, LATE_NS)
                 tracked.bars.add(trade)
                 new.append(trade)
@@ -182,7 +201,9 @@ class HoleBook:
         if by_bars:
             start_ns, end_ns = start_ns - start_ns % MINUTE_NS, end_ns - end_ns % MINUTE_NS + MINUTE_NS
         for instrument in _traded(link):
-            self._open(Hole(instrument, start_ns, end_ns, notice, by_bars))
+            tracked = self._tracked[instrument.id]
+            needs_proof = tracked.needs_proof and tracked.feed not in self._proven and not by_bars
+            self._open(Hole(instrument, start_ns, end_ns, notice, by_bars, needs_proof=needs_proof))
 
     def _missing(self, tracked: Tracked, ids: MissingIds) -> None:
         instrument = tracked.instrument

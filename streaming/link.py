@@ -84,6 +84,7 @@ class Link:
         self.is_primary = False
         self.connected_ns = 0
         self.last_ns = 0
+        self.alive_ns = 0
         self.heard: dict[Channel, Silence] = {}
         self.unconfirmed = {(s.channel, s.instrument.native.upper()) for s in connection.subscriptions}
         self.refused: list[str] = []
@@ -97,8 +98,8 @@ class Link:
     def send(self, frame: bytes | str) -> None:
         """Say something to the venue."""
 
-    def close(self) -> None:
-        """Hang up."""
+    async def close(self) -> None:
+        """Hang up, and give back what it holds."""
 
     def ping_if_idle(self) -> None:
         """The venue's own ping, where it wants one."""
@@ -111,13 +112,17 @@ class Link:
 
     def received(self, frames: Sequence[bytes], received_ns: int) -> None:
         """Make events of `frames` and hand both over."""
-        self.last_ns = received_ns
+        self.last_ns = self.alive_ns = received_ns
         intake = self.connection.intake
         intake.frames(self, frames, received_ns)
         events = self.session.receive(frames, received_ns)
         if events:
-            self._note(events)
-            intake.events(self, events)
+            self.told(events)
+
+    def told(self, events: Sequence[Event]) -> None:
+        """Note what `events` mean for the link itself, and hand them over."""
+        self._note(events)
+        self.connection.intake.events(self, events)
 
     def _note(self, events: Sequence[Event]) -> None:
         """Answer pings, count confirmations, remember when each channel last spoke."""
@@ -151,7 +156,7 @@ class Link:
 
     def stalled(self) -> str | None:
         """Why this link is taken to be dead although it is open, None where it is not."""
-        if time.time_ns() - self.last_ns > _NOTHING_AT_ALL_S * 1e9:
+        if time.time_ns() - max(self.alive_ns, self.last_ns) > _NOTHING_AT_ALL_S * 1e9:
             return f"silent: nothing at all for {_NOTHING_AT_ALL_S:g} s"
         now = time.monotonic()
         for channel, silence in self.heard.items():

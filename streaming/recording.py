@@ -12,7 +12,7 @@ class Recorder:
     """Records every connection of a process into `folder`, one file at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self._subscriptions: list[dict[str, str]] = []
+        self._subscriptions: list[dict[str, str | int | None]] = []
         self._writer = CaptureWriter(folder, "stream", {"subscriptions": self._subscriptions})
         self._urls: dict[str, str] = {}
 
@@ -24,6 +24,7 @@ class Recorder:
                 "channel": each.channel,
                 "instrument": each.instrument.id,
                 "native": each.instrument.native,
+                "book_depth": feed.book.depth,
             }
             for each in subscribed
         ]

@@ -3,6 +3,9 @@
 As commands they were four a message, and redis-py takes 11 µs to send one and read its reply: more than all else that
 the live process did for the trades of the message. The script also asks, where no time can pass in between, whether
 this process may still publish, and whether Redis has the flush already: a client that lost the answer asks again.
+
+It numbers the messages of each channel, whoever publishes them (hash `md:seq`). The first has the time in µs: in a
+Redis that was emptied numbers begin higher than any before, and a reader sees that they jumped.
 """
 
 from collections.abc import Mapping
@@ -21,20 +24,26 @@ if shard ~= '' then
     if holder ~= token then return holder or '' end
 end
 if tonumber(redis.call('GET', position) or 0) >= tonumber(last_id) then return token end
+local clock = redis.call('TIME')
+local first = clock[1] .. string.format('%06d', clock[2])
 local at = 5
 while at <= #ARGV do
     local channel, payload, kept = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local latest, ttl, fields = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
     at = at + 6
-    redis.call('PUBLISH', channel, payload)
+    local number = redis.call('HINCRBY', 'md:seq', channel, 1)
+    if number == 1 then number = redis.call('HINCRBY', 'md:seq', channel, first) end
+    number = string.format('%.0f', number)
+    local message = '{"v":1,"seq":' .. number .. payload:sub(7)
+    redis.call('PUBLISH', channel, message)
     if kept ~= '0' then
-        redis.call('XADD', 'md:log:' .. channel:sub(4), 'MAXLEN', '~', kept, '*', 'm', payload)
+        redis.call('XADD', 'md:log:' .. channel:sub(4), 'MAXLEN', '~', kept, '*', 'm', payload, 'n', number)
     end
     if fields > 0 then
         redis.call('HSET', latest, unpack(ARGV, at, at + fields - 1))
         redis.call('EXPIRE', latest, ttl)
     elseif latest ~= '' then
-        redis.call('SET', latest, payload, 'EX', ttl)
+        redis.call('SET', latest, message, 'EX', ttl)
     end
     at = at + fields
 end
@@ -84,9 +93,9 @@ class Flush:
         values: Mapping[str, float] | None = None,
         ttl_s: int = 0,
     ) -> None:
-        """Publish `payload`, and append it to a tail of about `kept` messages where that is not 0.
+        """Publish `payload`, a message of `wire`, with its number; append it to a tail of about `kept`, where not 0.
 
-        Key `latest`, where given, gets `values` as fields of a hash, or without them the payload, for `ttl_s`.
+        Key `latest`, where given, gets `values` as fields of a hash, or without them the message, for `ttl_s`.
         """
         fields = [part for pair in (values or {}).items() for part in pair]
         self._arguments += [channel, payload, kept, latest, ttl_s, len(fields), *fields]

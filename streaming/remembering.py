@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
 import redis
 
 from md_platform.domain.events import FeedNotice, Quote, Trade
 from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.wire import channel_of, decode, encode
+from md_platform.storage.live_events import trades_of
 from md_platform.storage.live_reading import LiveReader
 from md_platform.storage.spool import Message, Spool
 from streaming.connection import Connection
@@ -134,21 +134,8 @@ def stored(url: str, instruments: Sequence[str], since_ns: int, now_ns: int) -> 
     """Trades of `instruments` that the database at `url` has, received since `since_ns`; StorageError."""
     interval = Interval(_instant(since_ns - _SKEW_NS), _instant(now_ns + _SKEW_NS))
     with LiveReader(url) as reader:
-        found = [trade for each in instruments for trade in _trades(reader.trades(each, interval), each)]
+        found = [trade for each in instruments for trade in trades_of(reader.trades(each, interval), each)]
     return [trade for trade in found if trade.ts_received >= since_ns]
-
-
-def _trades(frame: pl.DataFrame, instrument: str) -> list[Trade]:
-    """Trades as they were stored, to the nanosecond: what is stored again must have the same key."""
-    columns = frame.select(
-        pl.col("ts_event").dt.epoch("us") * 1_000 + pl.col("ts_event_ns"),
-        pl.col("ts_received").dt.epoch("us") * 1_000 + pl.col("ts_received_ns"),
-        *("trade_id", "price", "size", "taker_side", "trade_count", "sent_late", "quality"),
-    )
-    return [
-        Trade(instrument, at, received, int(id_) if id_.isdigit() else id_, *rest)
-        for at, received, id_, *rest in columns.iter_rows()
-    ]
 
 
 def _instant(ns: int) -> dt.datetime:

@@ -16,15 +16,15 @@ from md_platform.domain.events import Bar, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
-from md_platform.errors import SourceError, UserError
+from md_platform.errors import MalformedPayload, SourceError, UserError
 from md_platform.sources.history import HistorySources
-from md_platform.venues import venue_named
-from streaming.holes import Hole
+from md_platform.venues import VENUES
+from streaming.holes import MARGIN_NS, Hole
 
 log = structlog.get_logger(__name__)
 
 _WAITS_S = (0.5, 2.0, 5.0, 15.0, 60.0)
-_MARGIN_NS = 1_000_000_000
+_PROOF_NS = 300 * 1_000_000_000  # before a hole
 _LONGEST_NS = 24 * 3_600 * 1_000_000_000
 _QUEUE = 10_000
 _SETTLED_S = 3.0  # after the end of a hole history is asked
@@ -34,7 +34,7 @@ _WORKERS = 4
 class Repair:
     """Fills holes in the background. Overflow policy: beyond the queue a hole is left open, and said so."""
 
-    def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], None]) -> None:
+    def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], bool]) -> None:
         self._sources = sources
         self._give = give
         self._queue: asyncio.Queue[Hole] = asyncio.Queue(_QUEUE)
@@ -69,8 +69,9 @@ class Repair:
                         break
                     continue
                 if _fills(found, hole):
-                    self._give(hole, found)
-                    break
+                    if self._give(hole, found):
+                        break
+                    reason = "nothing shows that history gives trades the ids that the feed gives them"
             else:
                 self._leave(hole, reason)
 
@@ -82,7 +83,10 @@ class Repair:
         return self._bars(hole) if hole.by_bars else self._trades(hole)
 
     def _trades(self, hole: Hole) -> list[Trade]:
-        interval = Interval(_instant(hole.start_ns - _MARGIN_NS), _instant(hole.end_ns + _MARGIN_NS))
+        start_ns, end_ns = hole.start_ns - MARGIN_NS, hole.end_ns + MARGIN_NS
+        if hole.needs_proof:
+            start_ns, end_ns = hole.start_ns - _PROOF_NS, max(end_ns, time.time_ns())
+        interval = Interval(_instant(start_ns), _instant(end_ns))
         return trades_of(self._sources.trades(hole.instrument, interval).frame, hole.instrument)
 
     def _bars(self, hole: Hole) -> list[Bar]:
@@ -92,7 +96,7 @@ class Repair:
 
 def served_part(hole: Hole, now_ns: int) -> Hole:
     """What of a hole by bars the venue still serves: some keep a few hours of 1m bars."""
-    bars_back = venue_named(hole.instrument.venue).bars_back
+    bars_back = next((spec.bars_back for spec in VENUES if spec.id == hole.instrument.venue), None)
     if not hole.by_bars or bars_back is None:
         return hole
     oldest_ns = now_ns - now_ns % MINUTE_NS - (bars_back - 2) * MINUTE_NS
@@ -100,7 +104,9 @@ def served_part(hole: Hole, now_ns: int) -> Hole:
 
 
 def trades_of(frame: pl.DataFrame, instrument: Instrument) -> list[Trade]:
-    """Trades of a RAW_TRADES frame as events, in order of time."""
+    """Trades of a RAW_TRADES frame as events, in order of time; MalformedPayload where one has no id."""
+    if frame["trade_id"].has_nulls():
+        raise MalformedPayload(f"history of {instrument.id} gives trades without ids")
     columns = frame.sort("ts_event").select(
         pl.col("ts_event", "ts_received").dt.epoch("ns"), "trade_id", "price", "size", "taker_side", "trade_count"
     )

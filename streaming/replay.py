@@ -1,7 +1,9 @@
 """Captures in; the same pipeline as sockets, at a speed of choice or as fast as it goes."""
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,9 +11,11 @@ import msgspec
 
 from md_platform.domain.events import Channel
 from md_platform.domain.instruments import Instrument
+from md_platform.domain.intervals import UTC
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import Record, read_capture, read_header
 from md_platform.venues import VENUES
+from md_platform.venues.ccxt_feed import feed_named
 from md_platform.venues.feeds import Feed, Subscription
 from streaming.connection import Connection
 from streaming.limits import Pacer
@@ -28,6 +32,7 @@ class _Described(msgspec.Struct):
     channel: Channel
     instrument: str
     native: str
+    book_depth: int | msgspec.UnsetType | None = msgspec.UNSET  # recordings before 2026-11-20 do not say
 
 
 def captures_in(path: Path) -> list[Path]:
@@ -47,11 +52,27 @@ def subscriptions_in(path: Path) -> list[tuple[Feed, list[Subscription]]]:
         found: dict[str, tuple[Feed, list[Subscription]]] = {}
         for each in described:
             instrument = Instrument.parse(each.instrument, native=each.native)
-            _, subscribed = found.setdefault(each.feed, (feeds[each.feed], []))
+            feed = feed_named(each.feed) or feeds[each.feed]
+            _, subscribed = found.setdefault(each.feed, (_as_asked(feed, each), []))
             subscribed.append(Subscription(each.channel, instrument))
     except (msgspec.ValidationError, KeyError) as error:
         raise InvalidFile(f"{path} does not say what it was subscribed to ({error})") from None
     return list(found.values())
+
+
+def first_day_of(path: Path) -> dt.date:
+    """The UTC day on which the capture at `path` began; InvalidFile where its header does not say."""
+    recorded = read_header(path).get("recorded")
+    if not isinstance(recorded, int | float):
+        raise InvalidFile(f"{path} does not say when it was recorded (s since 1970), was {recorded!r}")
+    return dt.datetime.fromtimestamp(recorded, UTC).date()
+
+
+def _as_asked(feed: Feed, described: _Described) -> Feed:
+    """`feed` with books as deep as they were then: what is asked today may be another depth."""
+    if isinstance(described.book_depth, msgspec.UnsetType):
+        return feed
+    return replace(feed, book=replace(feed.book, depth=described.book_depth))
 
 
 class Replay:
@@ -60,6 +81,7 @@ class Replay:
     def __init__(self, path: Path) -> None:
         self._paths = captures_in(path)
         self.feeds = subscriptions_in(self._paths[0])
+        self.first_day = first_day_of(self._paths[0])
         self.now_ns = 0
 
     def clock(self) -> int:
@@ -105,7 +127,8 @@ class Replay:
                             pipeline.snapshot(link, update)
 
     def _link(self, record: Record, intake: Intake) -> Link:
-        feed, subscribed = next((each for each in self.feeds if record.conn.startswith(each[0].name)), self.feeds[0])
+        named = [each for each in self.feeds if record.conn.startswith(f"{each[0].name}-")]
+        feed, subscribed = max(named or self.feeds[:1], key=lambda each: len(each[0].name))  # bybit-linear is not bybit
         pacer = Pacer(feed.connect_limit, feed.message_limit)
         venue = subscribed[0].instrument.venue
         connection = Connection(venue, feed, record.conn, subscribed, [record.addr], intake, pacer, Link)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import gc
 import itertools
 import shutil
@@ -32,6 +33,7 @@ from streaming.health import Health, served
 from streaming.indicators import InstrumentIndicators, opened
 from streaming.lease import Lease
 from streaming.limits import Pacer
+from streaming.link import Link
 from streaming.outbox import Outbox, admitted
 from streaming.pipeline import Pipeline
 from streaming.recording import Recorder
@@ -145,8 +147,10 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     outbox = Outbox(spool, to_all(to_sinks))
     pipeline = Pipeline(outbox.put, now_ns=player.clock)
     for feed, subscribed in player.feeds:
-        for each in subscribed:
-            pipeline.track(each.instrument, feed, Tail(0))
+        for instrument in {each.instrument.id: each.instrument for each in subscribed}.values():
+            if not pipeline.tracks(instrument.id):
+                indicators = await indicators_of(config, instrument.id, player.first_day)
+                pipeline.track(instrument, feed, Tail(0), indicators)
     tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
         await player.run(pipeline, speed)
@@ -156,6 +160,15 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
     finally:
         await ended(tasks)
         spool.close()
+
+
+async def indicators_of(
+    config: StreamConfig, instrument: str, today: dt.date | None = None
+) -> InstrumentIndicators | None:
+    """Indicators of `instrument` that go on from the lake's bars before `today`; None where there is no lake."""
+    if config.lake is None:
+        return None
+    return await asyncio.to_thread(opened, instrument, config.lake, config.calendar(instrument), today)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -211,22 +224,19 @@ class LiveProcess:
         for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, ask):
             if self._recorder is not None:
                 self._recorder.describe(feed, subscribed)
-            self._snapshots.add(feed, ask.fetcher(venue, feed))
+            if feed.snapshot_request is not None:
+                self._snapshots.add(feed, ask.fetcher(venue, feed))
             for each in subscribed:
                 tail = self._remembered.tail(each.instrument.id, time.time_ns())
-                self._pipeline.track(each.instrument, feed, tail, await self._indicators(each.instrument.id))
+                if not self._pipeline.tracks(each.instrument.id):
+                    indicators = await indicators_of(self._config, each.instrument.id)
+                    self._pipeline.track(each.instrument, feed, tail, indicators)
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
         self._connections += connections
         await asyncio.gather(*(connection.run() for connection in connections))
-
-    async def _indicators(self, instrument: str) -> InstrumentIndicators | None:
-        lake = self._config.lake
-        if lake is None or self._pipeline.tracks(instrument):
-            return None
-        return await asyncio.to_thread(opened, instrument, lake, self._config.calendar(instrument))
 
     async def served(self) -> web.AppRunner | None:
         """Serve health and metrics, where a port is given."""
@@ -291,10 +301,19 @@ def connections_of(
     """The connections of one feed."""
     venue = subscribed[0].instrument.venue
     pacer = Pacer(feed.connect_limit, feed.message_limit)
-    override = config.urls.get(venue, VenueUrls()).ws
-    tls = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
-    links = sockets(ask.address, tls)
+    override = config.urls.get(venue, VenueUrls())
     name = f"{feed.name}-s{config.shard.index}" if config.shard else feed.name
     for number, carried in enumerate(shards(feed, subscribed)):
-        urls = (override,) if override else feed.urls
+        urls = (override.ws,) if override.ws else feed.urls
+        links = links_of(feed, override, config.ca_file, ask)
         yield Connection(venue, feed, f"{name}-{number}", carried, urls, pipeline, pacer, links)
+
+
+def links_of(feed: Feed, override: VenueUrls, ca_file: Path | None, ask: Ask) -> Callable[[Connection, str], Link]:
+    """What makes the links of one connection of `feed`."""
+    authority = str(ca_file) if ca_file else None
+    if feed.ccxt is not None:
+        from streaming.ccxt_link import CcxtLinks  # noqa: PLC0415 - ccxt takes long to import, and few need it
+
+        return CcxtLinks(feed.ccxt, override, authority)
+    return sockets(ask.address, ssl.create_default_context(cafile=authority))

@@ -92,7 +92,7 @@ class SocketLink(Link, picows.WSListener):
             self._transport.send(picows.WSMsgType.TEXT, frame.encode() if isinstance(frame, str) else frame)
             self._sent_at = time.monotonic()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
             self._transport.disconnect()

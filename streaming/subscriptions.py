@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import structlog
 
 from md_platform.domain.events import Channel
 from md_platform.domain.instruments import Instrument, SymbolMap
-from md_platform.errors import InvalidSetting, SourceError, UnknownInstrument
+from md_platform.errors import InvalidSetting, SourceError, UnknownInstrument, UnknownVenue
 from md_platform.settings import VenueUrls
 from md_platform.sources.fetch import Fetcher, Meter
 from md_platform.sources.history import HistorySources
@@ -66,10 +67,23 @@ def by_venue(names: Iterable[str], channels: Sequence[Channel]) -> dict[str, lis
 
 def feeds_of(instrument: Instrument, channels: Iterable[Channel]) -> dict[Channel, Feed]:
     """The first feed, of those that the venue speaks today, that carries each channel of `instrument`."""
-    spoken = [each for each in venue_named(instrument.venue).feeds if each.spoken[1] is None]
-    accepting = [each for each in spoken if each.accepts(instrument)]
+    accepting = [each for each in _spoken(instrument.venue) if each.accepts(instrument)]
     carrying = {channel: [each for each in accepting if channel in each.channels] for channel in channels}
     return {channel: found[0] for channel, found in carrying.items() if found}
+
+
+@cache
+def _spoken(venue: str) -> Sequence[Feed]:
+    """Feeds that the venue speaks today; of a venue that we do not know, what ccxt.pro watches of it."""
+    try:
+        return [each for each in venue_named(venue).feeds if each.spoken[1] is None]
+    except UnknownVenue as error:
+        from streaming.ccxt_link import ccxt_feed  # noqa: PLC0415 - ccxt takes long to import, and few need it
+
+        feed = ccxt_feed(venue)
+        if feed is None:
+            raise UnknownVenue(f"{error}; nor does ccxt.pro watch it") from None
+        return [feed]
 
 
 async def subscriptions(

@@ -29,13 +29,18 @@ class Tail:
 
 @dataclass(slots=True)
 class Tracked:
-    """One instrument: its trades so far and the bars they make."""
+    """One instrument: its trades so far and the bars they make.
+
+    `needs_proof` is whether history has yet to show that it gives trades the ids that the feed gives them: of our own
+    feeds tests have shown it, of ccxt's nobody has. A trade under two names would be two.
+    """
 
     instrument: Instrument
     feed: str
     tape: TradeTape
     bars: LiveBars
     indicators: InstrumentIndicators | None = None
+    needs_proof: bool = False
 
 
 def continued(instrument: Instrument, feed: Feed, tail: Tail, indicators: InstrumentIndicators | None) -> Tracked:
@@ -49,4 +54,4 @@ def continued(instrument: Instrument, feed: Feed, tail: Tail, indicators: Instru
         recent = [trade for trade in tail.trades if trade.ts_event >= tail.complete_since_ns]
         bars.resume(tail.bars, recent, tail.bars_since_ns, tail.complete_since_ns)
         bars.closed()
-    return Tracked(instrument, feed.name, tape, bars, indicators)
+    return Tracked(instrument, feed.name, tape, bars, indicators, needs_proof=feed.ccxt is not None)

@@ -71,6 +71,13 @@ class TradeIds:
         self.last_ns = max(self.last_ns, trade.ts_event)
         return True
 
+    def knows(self, trade: Trade) -> bool:
+        """Whether the trade came before."""
+        trade_id = trade.trade_id
+        if self._consecutive and type(trade_id) is int:
+            return self.last is not None and trade_id <= self.last and trade_id not in self._missing
+        return trade_id in self._young or trade_id in self._old
+
     def open_holes(self, before_ns: int) -> list[MissingIds]:
         """Holes noticed before `before_ns` that nothing has filled since; each is returned once."""
         due = [hole for hole in self.holes if hole.noticed_ns < before_ns]

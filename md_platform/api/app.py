@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from md_platform.api import health, problems
+from md_platform.api import health, metrics, problems
+from md_platform.api.browsers import LocalOnly
+from md_platform.api.compression import Compression
 from md_platform.api.config import ApiConfig
 from md_platform.api.dependencies import Anyone, Requires
 from md_platform.api.middleware import RequestScope
@@ -16,6 +19,16 @@ from md_platform.api.routes import ROUTERS
 from md_platform.api.stores import Stores
 
 PREFIX = "/api/v1"
+_ALLOWED = ["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Traceparent", "X-Request-Id"]
+_EXPOSED = [
+    "ETag",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-Id",
+    "X-Trace-Id",
+]
 
 
 def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
@@ -41,11 +54,29 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     app.state.config = config
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router, responses=problems.RESPONSES)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
-    app.add_middleware(RequestScope)
     roles(app)
+    app.add_middleware(Compression)
+    if config.is_open:
+        app.add_middleware(LocalOnly, cors_origins=config.cors_origins)
+    if config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_ALLOWED,
+            expose_headers=_EXPOSED,
+            max_age=600,
+        )
+    app.add_middleware(RequestScope, audit=stores.audit, is_encrypted=config.is_encrypted, templates=templates(app))
     return app
+
+
+def templates(app: FastAPI) -> dict[object, str]:
+    """The template of each route of `app`, as /api/v1/bars/{id}, by its endpoint."""
+    return {context.endpoint: str(context.path) for context in iter_route_contexts(app.routes)}
 
 
 def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:

@@ -8,7 +8,7 @@ class ApiConfig:
     """How the API answers. `is_open`: without authentication, which only loopback may be.
 
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
-    other servers that browsers may let in; none by default.
+    other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
     """
 
     is_open: bool = True
@@ -16,3 +16,4 @@ class ApiConfig:
     max_body_bytes: int = 16 * 2**20
     max_rows: int = 1_000_000
     is_traced: bool = False
+    is_encrypted: bool = False

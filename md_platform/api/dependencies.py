@@ -15,7 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from md_platform.access.principal import Principal, Role
 from md_platform.api.config import ApiConfig
 from md_platform.api.stores import Stores
-from md_platform.errors import TooLarge
+from md_platform.errors import NotAuthenticated, TooLarge
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key `mdp_...` or a JWT.")
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key, where Authorization is not free.")
@@ -52,14 +52,27 @@ class Requires:
     ) -> Principal:
         """Also counts the request against the principal's tier."""
         stores = _stores(request)
-        credential = bearer.credentials if bearer else key
-        if stores.authenticator.is_open:
-            principal = stores.authenticator.authenticate(credential)
-        else:
-            principal = await asyncio.to_thread(stores.authenticator.authenticate, credential)
+        principal = await _principal(request, stores, bearer.credentials if bearer else key)
         request.state.principal = principal
+        request.state.allowance = await stores.rates.take(principal)
         principal.require(self.role, self.scope)
         return principal
+
+
+async def _principal(request: Request, stores: Stores, credential: str | None) -> Principal:
+    """Who comes with `credential`. Wrong ones are counted by address, so that guessing costs us little."""
+    authenticator = stores.authenticator
+    if (principal := authenticator.remembered(credential)) is not None:
+        return principal
+    address = request.client.host if request.client else ""
+    if credential:
+        await stores.rates.require_few_failures(address)
+    try:
+        return await asyncio.to_thread(authenticator.authenticate, credential)
+    except NotAuthenticated:
+        if credential:
+            await stores.rates.failed(address)
+        raise
 
 
 class Anyone:

@@ -1,14 +1,18 @@
 """What one process reads from: its readers and clients, opened once and shared by all requests."""
 
+import asyncio
 from dataclasses import dataclass
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from md_platform.access.audit import Audit
 from md_platform.access.authenticator import Authenticator
+from md_platform.access.rates import Rates
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
+from md_platform.serving.market import Market
 from md_platform.settings import Universe
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
@@ -28,10 +32,16 @@ class Stores:
     reader: Reader
     universes: tuple[Universe, ...]
     authenticator: Authenticator
+    market: Market
+    rates: Rates
+    audit: Audit
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Write what waits, and close every connection."""
+        self.market.close()
         await self.redis.aclose()
+        await asyncio.to_thread(self.authenticator.close)
+        await asyncio.to_thread(self.audit.close)
 
 
 def redis_client(url: str) -> redis.asyncio.Redis:

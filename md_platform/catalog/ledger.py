@@ -114,7 +114,7 @@ class Ledger:
         if not records:
             return
         names = ", ".join(_COLUMNS)
-        with self._connect() as connection, connection.cursor() as cursor:
+        with self._connect() as connection, connection.transaction(), connection.cursor() as cursor:
             cursor.execute(
                 "CREATE TEMP TABLE incoming (LIKE md.partition_status INCLUDING DEFAULTS) ON COMMIT DROP",
             )

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from md_platform.cli import api, data, load, reconciling, services, stream
+from md_platform.cli import access, api, data, gateway, load, reconciling, services, stream
 from md_platform.errors import MdpError
 
 app = typer.Typer(
@@ -18,9 +18,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (*services.COMMANDS, *load.COMMANDS, *data.COMMANDS, *reconciling.COMMANDS, *api.COMMANDS):
+for _command in (
+    *services.COMMANDS,
+    *load.COMMANDS,
+    *data.COMMANDS,
+    *reconciling.COMMANDS,
+    *api.COMMANDS,
+    *gateway.COMMANDS,
+):
     app.command(_command.__name__.rstrip("_"))(_command)
 app.add_typer(stream.app, name="stream")
+app.add_typer(access.app, name="token")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

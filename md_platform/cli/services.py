@@ -97,6 +97,7 @@ def _print_ready(running: "Running") -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, address in (
         ("REST API", f"{addresses.api_url}/api/v1"),
+        ("WebSocket", (addresses.gateway_url or "").replace("http", "ws", 1)),
         ("Dagster", addresses.dagster_url),
         ("PostgreSQL", redact(addresses.database_url)),
         ("Redis", redact(addresses.redis_url)),

@@ -6,11 +6,14 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from md_platform.errors import InvalidSetting, ServiceError
+
+if TYPE_CHECKING:
+    from md_platform.settings import Universe
 
 app = typer.Typer(help="The live process: exchange feeds into the spool, Redis and the database.")
 
@@ -42,9 +45,10 @@ def stream(
     import asyncio
     from dataclasses import replace as replaced
 
+    from md_platform.domain.calendars import ALWAYS_OPEN
     from md_platform.embedded.home import Home
     from md_platform.embedded.platform import external_database_url, external_redis_url
-    from md_platform.settings import load_settings, load_universes, universe_of, venue_urls
+    from md_platform.settings import load_settings, load_universes, venue_urls
     from md_platform.storage.lake import Lake
     from md_platform.telemetry import configure_logging
     from streaming.assignment import Shard, assigned
@@ -69,7 +73,7 @@ def stream(
         port=port or settings.stream_port,
         record=record,
         lake=Lake(Path(settings.lake)),
-        calendar=lambda id_: universe_of(id_, universes).calendar,
+        calendar=lambda id_: universe.calendar if (universe := _universe(id_, universes)) else ALWAYS_OPEN,
         ca_file=ca_file,
         database_url=external_database_url(settings),
     )
@@ -106,6 +110,16 @@ def _speed(text: str) -> float | None:
     return speed
 
 
+def _universe(instrument_id: str, universes: "tuple[Universe, ...]") -> "Universe | None":
+    """The universe that claims an instrument; any exchange of ccxt's may be streamed without one."""
+    from md_platform.settings import universe_of
+
+    try:
+        return universe_of(instrument_id, universes)
+    except InvalidSetting:
+        return None
+
+
 @app.command("write")
 def write() -> None:
     """Store what the spools of this machine hold in the database, until Ctrl-C."""
@@ -113,7 +127,7 @@ def write() -> None:
 
     from md_platform.embedded.home import Home
     from md_platform.embedded.platform import database_url
-    from md_platform.settings import load_settings, load_universes, universe_of
+    from md_platform.settings import load_settings, load_universes
     from md_platform.storage.live_store import LiveStore
     from md_platform.telemetry import configure_logging
     from streaming.writer import Writer
@@ -129,7 +143,12 @@ def write() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with LiveStore(database_url(settings), universe_of=lambda id_: universe_of(id_, universes).name) as store:
+
+    def universe_name(instrument_id: str) -> str:
+        universe = _universe(instrument_id, universes)
+        return universe.name if universe else ""
+
+    with LiveStore(database_url(settings), universe_of=universe_name) as store:
         Writer(Home.at(settings.home).stream, store, settings.kept_for, lambda: stopping).run()
 
 

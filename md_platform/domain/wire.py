@@ -1,7 +1,8 @@
 """Events in, the messages that Redis, the spool and the gateway carry out; and back.
 
 A message is one batch of one channel: `{"v": 1, "data": [event, ...]}`, each event an array led by its tag, in the
-order of its fields (see `events`). Times are nanoseconds since the epoch, UTC.
+order of its fields (see `events`). Times are nanoseconds since the epoch, UTC. Redis numbers what it publishes:
+`{"v": 1, "seq": 7, "data": [...]}` follows number 6 of its channel.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,15 @@ Published = Trade | Quote | Book | Bar | IndicatorValues | FeedNotice | Quaranti
 
 
 class Batch(msgspec.Struct):
-    """One message."""
+    """One message; `seq` is 0 before it is published."""
 
     data: list[Published]
     v: int = VERSION
+    seq: int = 0
 
 
 _OPENING, _CLOSING = b'{"v":1,"data":[', b"]}"
+_NUMBERED = b'{"v":1,"seq":'
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
 
@@ -61,3 +64,17 @@ def joined(messages: Sequence[bytes]) -> bytes:
 def decode(message: bytes) -> list[Published]:
     """Events of a message; msgspec.MsgspecError where it is none."""
     return _decode(message).data
+
+
+def opened(message: bytes) -> tuple[int, bytes]:
+    """The number of a message, 0 where it has none, and its events as they are encoded: `[event, ...]`.
+
+    Nothing is decoded, as a gateway hands on thousands a second. ValueError where it is no message.
+    """
+    if message.startswith(_NUMBERED):
+        number, comma, rest = message[len(_NUMBERED) :].partition(b',"data":')
+        if comma:
+            return int(number), rest[:-1]
+    if message.startswith(_OPENING):
+        return 0, message[len(_OPENING) - 1 : -1]
+    raise ValueError(f"a message begins with its version, was {message[:40]!r}")

@@ -57,7 +57,20 @@ def examine(settings: Settings) -> list[Finding]:
         _redis(settings, home, running=owner is not None),
         _sandbox(settings, running=owner is not None),
         *_live(settings, home, running=owner is not None),
-        _api(settings, running=owner is not None),
+        _served(
+            "REST API",
+            serving_services.api_address(settings),
+            settings.api_port,
+            "MDP_API_PORT",
+            running=owner is not None,
+        ),
+        _served(
+            "gateway",
+            serving_services.gateway_address(settings),
+            settings.gateway_port,
+            "MDP_GATEWAY_PORT",
+            running=owner is not None,
+        ),
         *_dagster(settings, running=owner is not None),
         _folder("lake", settings.lake, "MDP_LAKE_URI"),
         _folder("archive", settings.archive, "MDP_ARCHIVE_URI"),
@@ -164,18 +177,18 @@ def _live(settings: Settings, home: Home, *, running: bool) -> Iterator[Finding]
         yield Finding("live writer", "", str(home.stream), "wrong", "stores nothing", _LOGS)
 
 
-def _api(settings: Settings, *, running: bool) -> Finding:
-    address = serving_services.api_address(settings)
+def _served(part: str, address: str, port: int, variable: str, *, running: bool) -> Finding:
+    """A process that serves data, by its own word."""
     if not running:
-        return _port("REST API", settings.api_port, "MDP_API_PORT")
+        return _port(part, port, variable)
     try:
         answer = httpx.get(f"{address}/readyz", timeout=5).json()
     except (httpx.HTTPError, ValueError) as error:
-        return Finding("REST API", "", address, "wrong", f"does not answer: {error}", _LOGS)
+        return Finding(part, "", address, "wrong", f"does not answer: {error}", _LOGS)
     away = [name for name, each in answer["dependencies"].items() if not each["ok"]]
     if not away:
-        return Finding("REST API", "", address)
-    return Finding("REST API", "", address, "note" if answer["ready"] else "wrong", f"without {', '.join(away)}", _LOGS)
+        return Finding(part, "", address)
+    return Finding(part, "", address, "note" if answer["ready"] else "wrong", f"without {', '.join(away)}", _LOGS)
 
 
 def _dagster(settings: Settings, *, running: bool) -> Iterator[Finding]:

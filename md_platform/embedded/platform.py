@@ -46,6 +46,7 @@ class Addresses:
     sandbox_url: str | None
     stream_url: str | None = None
     api_url: str | None = None
+    gateway_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def _start(
 
     require_free(settings.dagster_port, "Dagster's webserver", "MDP_DAGSTER_PORT")
     require_free(settings.api_port, "the REST API", "MDP_API_PORT")
+    require_free(settings.gateway_port, "the gateway", "MDP_GATEWAY_PORT")
     if settings.stream:
         require_free(settings.stream_port, "the live process", "MDP_STREAM_PORT")
     if settings.uses_sandbox:
@@ -135,10 +137,10 @@ def _start(
         stream_url = live.address
         start(live, live_services.writer(home, environment))
 
-    rest = serving_services.api(environment, settings)
-    start(rest)
+    rest, gateway = serving_services.api(environment, settings), serving_services.gateway(environment, settings)
+    start(rest, gateway)
 
-    return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url, rest.address)
+    return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url, rest.address, gateway.address)
 
 
 def child_environment(home: Home, settings: Settings, database_url: str, redis_url: str) -> dict[str, str]:
@@ -154,6 +156,8 @@ def child_environment(home: Home, settings: Settings, database_url: str, redis_u
         "MDP_STREAM_PORT": str(settings.stream_port),
         "MDP_API_HOST": settings.api_host,
         "MDP_API_PORT": str(settings.api_port),
+        "MDP_GATEWAY_HOST": settings.gateway_host,
+        "MDP_GATEWAY_PORT": str(settings.gateway_port),
         "DAGSTER_HOME": str(home.dagster),
         "DAGSTER_EVENT_BATCH_SIZE": "500",
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",

@@ -7,13 +7,13 @@ the domain's rule, so all timeframes of a moment tell the same.
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import polars as pl
 
 from md_platform.catalog.reading import Reader, Selection
 from md_platform.domain.bars import roll_up
-from md_platform.domain.intervals import UTC, Interval, Timeframe
+from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, MONTHLY_BARS, RAW_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
 from md_platform.serving.live import Found, Live
 from md_platform.serving.seam import Plan, Seam, Segment
@@ -89,6 +89,21 @@ class Bars:
             rows = fill_previous(rows, query.timeframe, min(query.interval.end, self._now()))
         is_degraded = any(part.is_degraded for part in found)
         return BarAnswer(rows, plan.version if plan.is_settled and not is_degraded else None, is_degraded)
+
+    def last_before(self, instrument: str, timeframe: Timeframe, moment: dt.datetime) -> dt.datetime | None:
+        """Open time of the last bar that opens before `moment`, looked for in ever longer spans, or None."""
+        end = timeframe.open_time(min(moment, self._now()))
+        for days in (1, 32, 400, 4_000):
+            start = max(end - days * DAY, _FIRST)
+            if start >= end:
+                return None
+            found = self.read(BarQuery(instrument, Timeframe.D1, Interval(start, end))).rows
+            if not found.is_empty():
+                last = found["open_time"][-1]
+                inside = Interval(timeframe.open_time(last), end)
+                times = self.read(BarQuery(instrument, timeframe, inside)).rows["open_time"]
+                return None if times.is_empty() else cast("dt.datetime", times[-1])
+        return None
 
     def _segment(self, query: BarQuery, segment: Segment) -> Found:
         """All bars of the query's timeframe that open in `segment`."""

@@ -1,15 +1,18 @@
-"""Addresses of the stores in, all that reads them out: made once for each process, shared by its threads."""
+"""Stores in, all that reads them out: made once for each process, shared by its threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import redis
 
+from md_platform.catalog.instruments import Instruments
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
 from md_platform.serving.bars import Bars
+from md_platform.serving.cache import Cache
+from md_platform.serving.computed import Indicators
 from md_platform.serving.live import Live
+from md_platform.serving.names import Names
 from md_platform.serving.pool import Pool
 from md_platform.serving.seam import Seam
 from md_platform.serving.tail import Tail
@@ -31,6 +34,10 @@ class Market:
 
     bars: Bars
     trades: Trades
+    indicators: Indicators
+    names: Names
+    instruments: Instruments
+    cache: Cache
     ledger: Ledger
     history: Reader
     stored: Pool[LiveReader]
@@ -39,16 +46,18 @@ class Market:
 
 
 def open_market(
-    lake: Path, archive: str, database_url: str, redis_url: str | None = None, *, connections: int = 8
+    lake: Lake, archive: Archive, database_url: str, redis_url: str | None = None, *, connections: int = 8
 ) -> Market:
-    """Readers of the stores at these addresses. Nothing is connected before it is first read."""
+    """Readers of these stores, each of the servers by at most so many `connections`, made when they are first used."""
     url = bounded(database_url, STATEMENT_S)
     stored = Pool(lambda: LiveReader(url), connections)
     rows: Pool[Connection] = Pool(lambda: connected(url, autocommit=True), connections)
     ledger = Ledger(url, rows.borrowed)
-    history = Reader(Lake(lake), Archive(archive), ledger)
+    history = Reader(lake, archive, ledger)
     client = None if redis_url is None else redis_client(redis_url)
     seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
+
+    bars = Bars(history, seam, live)
 
     def close() -> None:
         stored.close()
@@ -57,8 +66,12 @@ def open_market(
             client.close()
 
     return Market(
-        bars=Bars(history, seam, live),
+        bars=bars,
         trades=Trades(history, seam, live),
+        indicators=Indicators(bars),
+        names=Names(ledger),
+        instruments=Instruments(rows.borrowed),
+        cache=Cache(client),
         ledger=ledger,
         history=history,
         stored=stored,

@@ -6,9 +6,9 @@ ccxt keeps each exchange's own rate limit. Its errors become ours, with their re
 import datetime as dt
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import ccxt
 import polars as pl
@@ -71,7 +71,7 @@ class CcxtSource:
             {"enableRateLimit": True, "timeout": timeout_ms, "enableLastJsonResponse": True}
         )
         if rest_url is not None:
-            self._exchange.urls["api"] = _moved(self._exchange.urls["api"], rest_url.rstrip("/"))
+            self._exchange.urls["api"] = moved(self._exchange.urls["api"], "http", rest_url)
 
     def instruments(self, meter: Meter) -> list[Instrument]:
         """Every spot market and linear perpetual."""
@@ -118,7 +118,8 @@ class CcxtSource:
         self, instrument: Instrument, interval: Interval, since: int | None, limit: int, meter: Meter
     ) -> pl.DataFrame:
         rows = self._call(meter, lambda: self._exchange.fetch_ohlcv(instrument.ccxt, "1m", since, limit))
-        return self._timed(_bars(rows, Query(instrument, interval, self.name, self._clock()), self.name), "open_time")
+        query = Query(instrument, interval, self.name, self._clock())
+        return self._timed(_bars(rows, query, self._contract_size(instrument, meter)), "open_time")
 
     def _trade_pages(
         self, instrument: Instrument, interval: Interval, after: Page | None, meter: Meter
@@ -149,7 +150,8 @@ class CcxtSource:
     def _trades(self, instrument: Instrument, interval: Interval, since: int | None, meter: Meter) -> pl.DataFrame:
         limit = self._exchange.feature_value(instrument.ccxt, "fetchTrades", "limit")
         rows = self._call(meter, lambda: self._exchange.fetch_trades(instrument.ccxt, since, limit))
-        return self._timed(_trades(rows, Query(instrument, interval, self.name, self._clock()), self.name), "ts_event")
+        query = Query(instrument, interval, self.name, self._clock())
+        return self._timed(_trades(rows, query, self._contract_size(instrument, meter)), "ts_event")
 
     def _timed(self, frame: pl.DataFrame, time: str) -> pl.DataFrame:
         """`frame`; MalformedPayload where it has rows and not one of them a time, from which paging could go on."""
@@ -168,6 +170,9 @@ class CcxtSource:
     def _require(self, instrument: Instrument, meter: Meter) -> None:
         if instrument.ccxt not in self._markets(meter):
             raise UnknownInstrument(f"{self.name} lists no {instrument.ccxt} ({instrument.id})")
+
+    def _contract_size(self, instrument: Instrument, meter: Meter) -> float:
+        return contract_size(self._markets(meter)[instrument.ccxt])
 
     def _markets(self, meter: Meter) -> dict[str, dict[str, Any]]:
         if not self._exchange.markets:
@@ -207,29 +212,36 @@ def error_of(name: str, error: Exception) -> SourceError:
     return SourceRejected(said)
 
 
-def _moved(urls: Any, base: str) -> Any:  # noqa: ANN401 - ccxt nests addresses as it likes
+def contract_size(market: Mapping[str, Any]) -> float:
+    """How much of the base currency ccxt's unit of amounts on `market` is: it counts contracts where there are any."""
+    return float(market.get("contractSize") or 1.0) if market.get("contract") else 1.0
+
+
+def moved(urls: Any, scheme: Literal["http", "ws"], base: str) -> Any:  # noqa: ANN401 - ccxt nests addresses as it likes
+    """`urls` of ccxt's with scheme and host of those of `scheme`, with or without TLS, replaced by `base`."""
     if isinstance(urls, dict):
-        return {name: _moved(url, base) for name, url in urls.items()}
-    return re.sub(r"^https?://[^/]+", lambda _: base, urls) if isinstance(urls, str) else urls
+        return {name: moved(url, scheme, base) for name, url in urls.items()}
+    return re.sub(rf"^{scheme}s?://[^/]+", lambda _: base.rstrip("/"), urls) if isinstance(urls, str) else urls
 
 
-def _bars(rows: object, query: Query, name: str) -> pl.DataFrame:
-    texts = table(rows, _BAR_COLUMNS, name)
+def _bars(rows: object, query: Query, unit: float) -> pl.DataFrame:
+    texts = table(rows, _BAR_COLUMNS, query.source)
     opened = instant(number("open_time").cast(pl.Int64, strict=False), "ms").alias("open_time")
-    return bar_frame(texts.select(opened, *map(number, _BAR_COLUMNS[1:])), query)
+    prices, volume = map(number, _BAR_COLUMNS[1:-1]), number("volume") * unit
+    return bar_frame(texts.select(opened, *prices, volume), query)
 
 
-def _trades(rows: object, query: Query, name: str) -> pl.DataFrame:
+def _trades(rows: object, query: Query, unit: float) -> pl.DataFrame:
     if not isinstance(rows, list):
-        raise MalformedPayload(f"{name} must give a list of trades, was {repr(rows)[:100]}")
-    texts = table([[row.get(key) for key in _TRADE_KEYS] for row in rows], _TRADE_KEYS, name)
+        raise MalformedPayload(f"{query.source} must give a list of trades, was {repr(rows)[:100]}")
+    texts = table([[row.get(key) for key in _TRADE_KEYS] for row in rows], _TRADE_KEYS, query.source)
     side = pl.when(pl.col("side").is_in(["buy", "sell"])).then("side").alias("taker_side")
     return trade_frame(
         texts.select(
             instant(whole("timestamp"), "ms").alias("ts_event"),
             pl.col("id").alias("trade_id"),
             number("price"),
-            number("amount").alias("size"),
+            (number("amount") * unit).alias("size"),
             side,
             pl.lit(1, pl.Int64).alias("trade_count"),
         ),

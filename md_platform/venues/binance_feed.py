@@ -19,6 +19,7 @@ from md_platform.domain.events import (
     Level,
     Malformed,
     Quote,
+    ReconnectAsked,
     Refused,
     Side,
     Subscribed,
@@ -84,11 +85,12 @@ class _Error(msgspec.Struct):
 
 
 class _Frame(msgspec.Struct, gc=False):
-    """A message of a stream, which says itself what it is, or the answer to a request (`id`)."""
+    """A message of a stream, which says itself what it is, the answer to a request (`id`), or of no stream (`e`)."""
 
     data: _Data | None = None
     id: int | None = None
     error: _Error | None = None
+    e: str = ""
 
 
 class _Snapshot(msgspec.Struct):
@@ -133,8 +135,7 @@ class BinanceSession:
             instrument = ids.get(data.s)
             kind = data.e
             if instrument is None:
-                if kind != "contractInfo":  # which tells of every contract there is
-                    out.append(Unknown(raw))
+                out += _of_no_instrument(raw, kind)
                 continue
             try:
                 if kind == "aggTrade" and type(data.a) is int:
@@ -153,7 +154,7 @@ class BinanceSession:
 
     def _answer(self, raw: bytes, frame: _Frame) -> Iterable[Event]:
         if frame.id is None and frame.error is None:
-            return [Unknown(raw)]
+            return _of_no_instrument(raw, frame.e)
         names = self._asked.pop(frame.id or 0, [])
         if frame.error is not None:
             return [Refused(f"{frame.error.code} {frame.error.msg}")]
@@ -161,6 +162,13 @@ class BinanceSession:
         for subscription in filter(None, map(self._channels.get, names)):
             confirmed.setdefault(subscription.channel, []).append(subscription.instrument.native)
         return [Subscribed(channel, symbols) for channel, symbols in confirmed.items()]
+
+
+def _of_no_instrument(raw: bytes, kind: str) -> list[Event]:
+    """The server says ten minutes before that it goes; contracts that nobody asked for are told with all others."""
+    if kind == "serverShutdown":
+        return [ReconnectAsked(kind)]
+    return [] if kind == "contractInfo" else [Unknown(raw)]
 
 
 def _single(data: _Data, instrument: str, received_ns: int) -> Trade:

@@ -64,6 +64,7 @@ class Feed:
     max_connection_s     when the venue hangs up by itself
     connect_limit        connections that may be opened; message_limit: messages that may be sent on one
     silence_s            a channel that says nothing for this long, over all its instruments, has stalled
+    ccxt                 the exchange of ccxt's that brings the frames, None: a socket of ours
     spoken               dates from which and until which the venue spoke this protocol; both None: it does now
     """
 
@@ -89,6 +90,7 @@ class Feed:
     connect_limit: RateLimit = _CONNECTS
     message_limit: RateLimit = _MESSAGES
     silence_s: Mapping[Channel, float] = field(default_factory=lambda: {"trades": 300, "quotes": 60, "book": 30})
+    ccxt: str | None = None
     spoken: tuple[dt.date | None, dt.date | None] = (None, None)
 
 

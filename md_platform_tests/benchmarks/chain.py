@@ -107,6 +107,7 @@ def platform(home: Path) -> Iterator[Orchestrator]:
         "MDP_HOME": str(home),
         "MDP_DAGSTER_PORT": str(port),
         "MDP_API_PORT": str(_free_port()),
+        "MDP_GATEWAY_PORT": str(_free_port()),
         "MDP_SANDBOX_PORT": str(_free_port()),
         "MDP_FIRST_LOAD_DAYS": "0",
         "MDP_STREAM": "false",

@@ -26,6 +26,7 @@ def _empty_home(tmp_path, monkeypatch):
     monkeypatch.setenv("MDP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MDP_DAGSTER_PORT", str(free_port()))
     monkeypatch.setenv("MDP_API_PORT", str(free_port()))
+    monkeypatch.setenv("MDP_GATEWAY_PORT", str(free_port()))
     monkeypatch.setenv("MDP_SANDBOX_PORT", str(free_port()))
     monkeypatch.chdir(tmp_path)
 

@@ -37,6 +37,7 @@ class Mdp:
             "MDP_HOME": str(home),
             "MDP_DAGSTER_PORT": str(free_port()),
             "MDP_API_PORT": str(free_port()),
+            "MDP_GATEWAY_PORT": str(free_port()),
             "MDP_INSTRUMENTS": "binance:BTC-USDT",
             "MDP_STREAM": "false",
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),

@@ -15,7 +15,9 @@ from md_platform.settings import load_settings
 
 @pytest.fixture
 def settings(tmp_path):
-    ports = {name: str(free_port()) for name in ("MDP_DAGSTER_PORT", "MDP_SANDBOX_PORT", "MDP_API_PORT")}
+    ports = {
+        name: str(free_port()) for name in ("MDP_DAGSTER_PORT", "MDP_SANDBOX_PORT", "MDP_API_PORT", "MDP_GATEWAY_PORT")
+    }
     return load_settings({"MDP_HOME": str(tmp_path / "home"), **ports})
 
 

@@ -74,6 +74,7 @@ class Platform:
             "MDP_DAGSTER_PORT": str(dagster_port),
             "MDP_SANDBOX_PORT": str(sandbox_port),
             "MDP_API_PORT": str(free_port()),
+            "MDP_GATEWAY_PORT": str(free_port()),
             "MDP_FIRST_LOAD_DAYS": "0",
             "MDP_STREAM": "false",
             "PYTHONPATH": str(installation),

@@ -126,7 +126,7 @@ def test_random_ranges_across_the_seam_equal_the_truth_while_streaming_writes(mo
     client = redis.Redis.from_url(redis_url)
     live, closing = Live(module_database_url, client), Closing(tmp_path, module_database_url)
     closing.close(0, resampled=True, archived=True)
-    market = open_market(tmp_path / "lake", str(tmp_path / "archive"), module_database_url, redis_url)
+    market = open_market(closing.lake, closing.archive, module_database_url, redis_url)
     stop = threading.Event()
     streaming = threading.Thread(target=live.run, args=(stop,))
     streaming.start()

@@ -17,7 +17,7 @@ from md_platform.errors import (
     UnknownInstrument,
 )
 from md_platform.settings import VenueUrls
-from md_platform.sources.ccxt_source import CcxtSource, error_of, knows
+from md_platform.sources.ccxt_source import CcxtSource, contract_size, error_of, knows
 from md_platform.sources.fetch import Meter
 from md_platform.sources.history import HistorySources
 from md_platform_tests.local_server import Answer
@@ -168,3 +168,11 @@ def test_each_kind_of_error_has_its_meaning(theirs, ours):
 def test_ccxt_knows_the_exchanges_of_the_packaged_universe():
     assert all(map(knows, ["okx", "bitfinex", "bitstamp", "bybit", "gate", "gemini", "htx", "kucoin"]))
     assert not knows("mtgox")
+
+
+@pytest.mark.parametrize(
+    ("market", "size"),
+    [({"contract": False, "contractSize": 100}, 1.0), ({"contract": True, "contractSize": 0.001}, 0.001), ({}, 1.0)],
+)
+def test_amounts_are_counted_in_contracts_where_there_are_any(market, size):
+    assert contract_size(market) == size

@@ -7,6 +7,7 @@ import pytest
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from md_platform.domain.wire import opened
 from md_platform.embedded import valkey_running
 from md_platform.errors import LeaseLost
 from streaming.redis_script import Fence, Flush, script_on
@@ -21,6 +22,10 @@ def flush_of(*payloads: bytes) -> Flush:
     return flush
 
 
+def said(event: bytes) -> bytes:
+    return b'{"v":1,"data":[%b]}' % event
+
+
 async def payloads_kept(client: redis.Redis) -> list[bytes]:
     return [fields[b"m"] for _, fields in await client.xrange("md:log:events")]
 
@@ -30,19 +35,41 @@ def test_a_flush_publishes_keeps_and_remembers(redis_url: str) -> None:
         async with redis.Redis.from_url(redis_url) as client, client.pubsub() as heard:
             await heard.psubscribe("md:*")
             flush = Flush()
-            flush.add("md:trades:x:A-B", b"\xff1", kept=10, latest="md:latest:x:A-B", values={"price": 1.5}, ttl_s=60)
-            flush.add("md:book:x:A-B", b"2", kept=0, latest="md:latest-book:x:A-B", ttl_s=60)
-            flush.add("md:events", b"3", kept=10)
+            flush.add(
+                "md:trades:x:A-B", said(b"\xff1"), kept=10, latest="md:latest:x:A-B", values={"price": 1.5}, ttl_s=60
+            )
+            flush.add("md:book:x:A-B", said(b"2"), kept=0, latest="md:latest-book:x:A-B", ttl_s=60)
+            flush.add("md:events", said(b"3"), kept=10)
             await flush.send(script_on(client), "position", 7)
             messages = [await heard.get_message(timeout=5) for _ in range(4)]
-            assert [message["data"] for message in messages[1:]] == [b"\xff1", b"2", b"3"]
+            numbers = [number for number, _ in (opened(message["data"]) for message in messages[1:])]
+            assert [opened(message["data"])[1] for message in messages[1:]] == [b"[\xff1]", b"[2]", b"[3]"]
             assert await client.ttl("md:latest:x:A-B") > 50
             assert await client.hgetall("md:latest:x:A-B") == {b"price": b"1.5"}
-            assert await client.get("md:latest-book:x:A-B") == b"2"
-            assert [fields for _, fields in await client.xrange("md:log:trades:x:A-B")] == [{b"m": b"\xff1"}]
-            assert await payloads_kept(client) == [b"3"]
+            assert await client.get("md:latest-book:x:A-B") == messages[2]["data"]
+            ((_, kept),) = await client.xrange("md:log:trades:x:A-B")
+            assert kept == {b"m": said(b"\xff1"), b"n": b"%d" % numbers[0]}
+            assert await payloads_kept(client) == [said(b"3")]
             assert not await client.exists("md:log:book:x:A-B")
             assert await client.get("position") == b"7"
+
+    asyncio.run(main())
+
+
+def test_numbers_of_a_channel_follow_each_other_and_never_come_again(redis_url: str) -> None:
+    async def numbers(client: redis.Redis) -> list[int]:
+        return [int(fields[b"n"]) for _, fields in await client.xrange("md:log:events")]
+
+    async def main() -> None:
+        async with redis.Redis.from_url(redis_url) as client:
+            script = script_on(client)
+            await flush_of(said(b"1"), said(b"2")).send(script, "one", 2)
+            await flush_of(said(b"3")).send(script, "another", 1)
+            before = await numbers(client)
+            assert before == list(range(before[0], before[0] + 3))
+            await client.flushall()
+            await flush_of(said(b"1")).send(script, "one", 2)
+            assert (await numbers(client))[0] > before[-1]
 
     asyncio.run(main())
 

@@ -7,7 +7,8 @@ from md_platform.domain.instruments import Instrument
 from md_platform.venues.feeds import Feed, Subscription
 from md_platform_tests.venues.replay import Replayed, final_books, rows
 
-_LIVE = {"live", "agg", "trade", "match", "te", "tu", "update"}
+LIVE_KINDS = {"live", "agg", "trade", "match", "te", "tu", "update"}
+"""Kinds of the facts' trades that happened while subscribed."""
 _MS = 1_000_000
 
 
@@ -18,7 +19,7 @@ def assert_trades(
 
     Facts give whole ms, some cut and some rounded. How many there were.
     """
-    expected = [row for row in rows(f"{name}.trades") if (row["kind"] not in _LIVE) is late]
+    expected = [row for row in rows(f"{name}.trades") if (row["kind"] not in LIVE_KINDS) is late]
     if late:  # venues send history newest first, we pass it on oldest first
         order = {instrument.id: n for n, instrument in enumerate(instruments.values())}
         expected.sort(key=lambda row: (order[instruments[row["symbol"]].id], int(row["trade_id"])))

@@ -69,16 +69,17 @@ def instruments(venue: str, feed: Feed) -> list[Instrument]:
     corpus = CORPORA.get(feed.name)
     if corpus is None or not SHARED.exists():
         return [Instrument(venue, "BTC", "USD", "BTCUSD")]
-    natives = corpus.natives or _known(corpus.captures[0])
-    return [_instrument(venue, native) for native in natives]
+    natives = corpus.natives or natives_known(corpus.captures[0])
+    return [instrument_of(venue, native) for native in natives]
 
 
-def _known(name: str) -> list[str]:
+def natives_known(name: str) -> list[str]:
+    """Symbols that the facts know of in the capture `name`."""
     books = json.loads((FACTS / "final_books.json").read_text()).get(name, {})
     return sorted({*books, *(row["symbol"] for row in rows(f"{name}.trades"))})
 
 
-def _instrument(venue: str, native: str) -> Instrument:
+def instrument_of(venue: str, native: str) -> Instrument:
     """Names with a separator are what they say, others stand for themselves."""
     base, slash, quote = (part.replace("XBT", "BTC") for part in native.replace("-", "/").partition("/"))
     return Instrument(venue, base, quote, native) if slash else Instrument(venue, native, "X", native)

@@ -86,7 +86,10 @@ def capture(name: str) -> Iterator[Record]:
 
 
 def hftbacktest(name: str) -> Iterator[Record]:
-    """The same from hftbacktest's form: receive time in ns, then a frame or (once) a REST depth answer."""
+    """The same from hftbacktest's form: receive time in ns, then a frame or (once) a REST depth answer.
+
+    It connects in 1970: its first minute, of which it has a part, counts as whole, as others counted it.
+    """
     with gzip.open(SHARED / "ws" / "hftbacktest" / f"{name}.gz", "rb") as file:
         yield Record("connect", "1", 0.0)
         for line in io.BufferedReader(file):

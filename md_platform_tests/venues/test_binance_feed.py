@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from md_platform.domain.events import Bar, Event, Subscribed, Trade, TradingStatus, Unknown
+from md_platform.domain.events import Bar, Event, ReconnectAsked, Subscribed, Trade, TradingStatus, Unknown
 from md_platform.domain.instruments import Instrument
 from md_platform.venues import binance_feed, binance_futures_feed
 from md_platform.venues.feeds import Feed
@@ -166,3 +166,10 @@ def test_candles_of_coinm_count_contracts_and_have_no_quote_volume() -> None:
     [bar] = received(binance_futures_feed.COINM, INVERSE, frame)
     assert isinstance(bar, Bar)
     assert (bar.volume, bar.taker_buy_volume, bar.quote_volume, bar.taker_buy_quote_volume) == (156, 73, None, None)
+
+
+def test_a_server_that_says_that_it_goes_asks_for_another_connection() -> None:
+    going = {"e": "serverShutdown", "E": 1770123456789}
+    session = binance_feed.SPOT.session(subscribed(binance_feed.SPOT, [instrument("BTCUSDT")]))
+    frames = [msgspec.json.encode(frame) for frame in (going, {"stream": "!events", "data": going}, {"e": "other"})]
+    assert session.receive(frames, 1) == [ReconnectAsked("serverShutdown")] * 2 + [Unknown(frames[2])]

@@ -2,5 +2,16 @@
 
 from fastapi import APIRouter
 
-ROUTERS: tuple[APIRouter, ...] = ()
+from md_platform.api.routes import bars, indicators, instruments, prices, statistics, tickets, trades, udf
+
+ROUTERS: tuple[APIRouter, ...] = (
+    instruments.router,
+    prices.router,
+    bars.router,
+    trades.router,
+    statistics.router,
+    indicators.router,
+    udf.router,
+    tickets.router,
+)
 """Everything under /api/v1."""

@@ -1,0 +1,151 @@
+"""Bars by range, by page, and as ccxt has them."""
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from md_platform.api.dependencies import ConfigOf, StoresOf, reader
+from md_platform.api.formats import TABLE, TablesOf
+from md_platform.api.routes.asking import (
+    InstrumentName,
+    Meta,
+    TimeframeText,
+    TimeText,
+    bounded,
+    interval,
+    iso,
+    json_of,
+    marked,
+    moment,
+)
+from md_platform.domain.intervals import UTC, Interval, Timeframe
+from md_platform.serving.bars import BarAnswer, BarQuery, Fill
+from md_platform.serving.charts import ccxt_ohlcv
+from md_platform.serving.paging import bar_page, trade_page
+
+router = APIRouter(tags=["bars"], dependencies=[reader()])
+
+_DEFAULT_BARS = 500
+_SETTLED_MAX_AGE_S = 60
+Limit = Annotated[int | None, Query(ge=1, le=1_000_000, description="at most so many rows")]
+Adjusted = Annotated[bool, Query(description="for splits and dividends; `meta.adjustments` says which were applied")]
+_MOST_CCXT = 10_000
+
+
+@router.get("/bars/{instrument:path}", responses=TABLE)
+def bars(
+    instrument: InstrumentName,
+    stores: StoresOf,
+    config: ConfigOf,
+    tables: TablesOf,
+    timeframe: TimeframeText = "1m",
+    start: TimeText = None,
+    end: TimeText = None,
+    limit: Limit = None,
+    fill: Annotated[Fill, Query(description="previous: periods without a bar repeat the last close")] = "none",
+    as_of: TimeText = None,
+    adjusted: Adjusted = False,  # noqa: FBT002 - FastAPI passes it by name
+) -> Response:
+    """Bars that open from `start` to before `end`, the running one among them.
+
+    Without `end` until now. Without `start` the last `limit` (500) before the end; with `start` the first `limit` from
+    there. `as_of` answers with what was known then.
+    """
+    market, length = stores.market, Timeframe.parse(timeframe)
+    id_ = market.names.resolve(instrument).id
+    span = interval(start, end, length, limit or _DEFAULT_BARS)
+    known = None if as_of is None else moment(as_of, "as_of", span.end)
+    query = BarQuery(id_, length, bounded(span, length, config), known, fill)
+    plan = market.bars.plan(query)
+    version = f"{plan.version}-{span.start.timestamp()}-{span.end.timestamp()}" if plan.is_settled else None
+    if version is not None and (same := tables.unchanged(version, _SETTLED_MAX_AGE_S)):
+        return same
+    answer = market.bars.read(query, plan)
+    rows = answer.rows
+    if limit is not None:
+        rows = rows.head(limit) if start is not None else rows.tail(limit)
+    settled = version is not None and answer.version is not None
+    response = tables.answer(
+        rows,
+        meta=_meta(query, answer, adjusted=adjusted),
+        version=version if settled else None,
+        max_age_s=_SETTLED_MAX_AGE_S if settled else 0,
+    )
+    return marked(response, is_degraded=answer.is_degraded)
+
+
+def _meta(query: BarQuery, answer: BarAnswer, *, adjusted: bool) -> Meta:
+    """What the rows are. No corporate actions are stored yet, so that `adjusted` finds none to apply."""
+    return {
+        "instrument": query.instrument,
+        "timeframe": query.timeframe.value,
+        "start": iso(query.interval.start),
+        "end": iso(query.interval.end),
+        "as_of": iso(query.as_of),
+        "fill": query.fill,
+        "adjusted": adjusted,
+        "adjustments": [],
+        "is_settled": answer.version is not None,
+        "is_degraded": answer.is_degraded,
+    }
+
+
+@router.get("/history/{instrument:path}", responses=TABLE)
+def history(
+    instrument: InstrumentName,
+    stores: StoresOf,
+    tables: TablesOf,
+    start: TimeText = None,
+    end: TimeText = None,
+    kind: Literal["bars", "trades"] = "bars",
+    timeframe: TimeframeText = "1m",
+    limit: Annotated[int, Query(ge=1, le=100_000, description="rows of a page, at most")] = 10_000,
+    cursor: Annotated[str | None, Query(max_length=500, description="of the page before: `meta.next_cursor`")] = None,
+) -> Response:
+    """Any range, a page at a time: ask again with `meta.next_cursor` (header `x-next-cursor`) until it is null.
+
+    A page may have fewer rows than `limit` before the last one. A cursor is good for the same instrument and kind, and
+    carries the range.
+    """
+    market, length = stores.market, Timeframe.parse(timeframe)
+    id_ = market.names.resolve(instrument).id
+    now = dt.datetime.now(UTC)
+    until = min(moment(end, "end", now), now) if cursor is None and end is not None else now
+    span = Interval(moment(start, "start", until - dt.timedelta(days=1)), until) if cursor is None else None
+    if kind == "bars":
+        page = bar_page(market.bars, id_, length, span, limit, cursor)
+    else:
+        page = trade_page(market.trades, id_, span, limit, cursor)
+    meta = {"instrument": id_, "kind": kind, "next_cursor": page.next_cursor, "is_degraded": page.is_degraded}
+    response = tables.answer(page.rows, meta=meta)
+    if page.next_cursor is not None:
+        response.headers["x-next-cursor"] = page.next_cursor
+    return marked(response, is_degraded=page.is_degraded)
+
+
+@router.get(
+    "/ohlcv/{instrument:path}",
+    responses=json_of("array"),
+    response_class=Response,
+)
+def ohlcv(
+    instrument: InstrumentName,
+    stores: StoresOf,
+    timeframe: TimeframeText = "1m",
+    since: Annotated[str | None, Query(max_length=40, description="the first bar wanted: ms since the epoch")] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_CCXT)] = _DEFAULT_BARS,
+) -> Response:
+    """Bars as ccxt's fetch_ohlcv gives them: `[[ms, open, high, low, close, volume], ...]`, oldest first."""
+    market, length = stores.market, Timeframe.parse(timeframe)
+    id_ = market.names.resolve(instrument).id
+    now = dt.datetime.now(UTC)
+    if since is None:
+        span = interval(None, None, length, limit, now=now)
+        rows = market.bars.read(BarQuery(id_, length, span)).rows.tail(limit)
+    else:
+        page = bar_page(market.bars, id_, length, Interval(moment(since, "since", now), now), limit, None)
+        rows = page.rows
+    return Response(orjson.dumps(ccxt_ohlcv(rows)), media_type="application/json")

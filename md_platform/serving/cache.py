@@ -1,0 +1,100 @@
+"""Frames that are dear to make, kept in Redis for all workers: made once, however many ask at the same time.
+
+A key bears the version of what it was made from, so that what changed is never met again; nothing is ever deleted.
+Without Redis everything is made anew, by one thread of each process at a time.
+"""
+
+import contextlib
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import polars as pl
+import redis
+from prometheus_client import Counter
+
+ASKED = Counter("mdp_cache_requests_total", "Frames asked of the cache", ["kind", "outcome"])
+"""By outcome: hit, miss, shared (another thread or process was making it), away (Redis did not answer)."""
+
+LARGEST_BYTES = 8 * 2**20
+_MAKING_MS = 10_000
+_LOOK_AGAIN_S = 0.01
+
+
+class Cache:
+    """The cache on `client`; None: only threads of this process share what they make."""
+
+    def __init__(self, client: "redis.Redis | None") -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._under_way: dict[str, Future[pl.DataFrame]] = {}
+
+    def frame(self, kind: str, key: str, ttl_s: float, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """What `make` gives, or gave for this `key` in the last `ttl_s` seconds, here or elsewhere; its errors."""
+        name = f"md:cache:{kind}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+        with self._lock:
+            waited = self._under_way.get(name)
+            if waited is None:
+                mine = self._under_way[name] = Future()
+        if waited is not None:
+            ASKED.labels(kind, "shared").inc()
+            return waited.result()
+        try:
+            found = self._shared(kind, name, ttl_s, make)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(found)
+            return found
+        finally:
+            with self._lock:
+                del self._under_way[name]
+
+    def _shared(self, kind: str, name: str, ttl_s: float, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        if self._client is None:
+            return make()
+        try:
+            found, outcome = self._found(name)
+        except redis.RedisError:
+            ASKED.labels(kind, "away").inc()
+            return make()
+        ASKED.labels(kind, outcome).inc()
+        if found is not None:
+            return pl.read_ipc_stream(found)
+        try:
+            frame = make()
+        except BaseException:
+            self._release(name)
+            raise
+        self._put(name, frame, ttl_s)
+        return frame
+
+    def _found(self, name: str) -> tuple[bytes | None, str]:
+        """What is there, waiting for another process that is making it; None where it is for us to make."""
+        client, until, outcome = self._client, time.monotonic() + _MAKING_MS / 1_000, "hit"
+        assert client is not None  # noqa: S101 - as the caller saw
+        while True:
+            found = client.get(name)
+            if isinstance(found, bytes):
+                return found, outcome
+            if client.set(f"{name}:making", 1, nx=True, px=_MAKING_MS) or time.monotonic() > until:
+                return None, "miss"
+            outcome = "shared"
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _put(self, name: str, frame: pl.DataFrame, ttl_s: float) -> None:
+        content = io.BytesIO()
+        frame.write_ipc_stream(content, compression="lz4")
+        if self._client is not None and content.tell() <= LARGEST_BYTES:
+            with contextlib.suppress(redis.RedisError):  # then the next one makes it
+                self._client.set(name, content.getvalue(), px=int(ttl_s * 1_000))
+        self._release(name)
+
+    def _release(self, name: str) -> None:
+        if self._client is not None:
+            with contextlib.suppress(redis.RedisError):  # then it ends by itself
+                self._client.delete(f"{name}:making")
