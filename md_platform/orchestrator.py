@@ -60,6 +60,10 @@ class Orchestrator:
         self.url = url.rstrip("/")
         self._client = httpx.Client(timeout=timeout_s)
 
+    def run_url(self, run_id: str) -> str:
+        """Page of the run `run_id` in Dagster's UI."""
+        return f"{self.url}/runs/{run_id}"
+
     def query(self, document: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Data of a GraphQL `document`; MdpError with Dagster's own message where it refuses."""
         try:

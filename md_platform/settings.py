@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     sandbox_seed: int = 7
     stream: bool = Field(default=True, description="whether `mdp up` streams live")
     stream_port: int = Field(default=8002, ge=1, le=65_535, description="health and metrics of the live process")
+    book_levels: int = Field(default=10, ge=1, le=1_000, description="levels a side of published order books")
     auth: Literal["open", "required"] = Field(default="open", description="who may ask: everybody, or keys and tokens")
     api_host: str = Field(default="127.0.0.1", description="where the REST API listens")
     api_port: int = Field(default=8000, ge=1, le=65_535)

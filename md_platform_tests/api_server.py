@@ -19,8 +19,10 @@ from md_platform.access.principal import Tier
 from md_platform.access.rates import Rates
 from md_platform.api.app import create_app
 from md_platform.api.config import ApiConfig
+from md_platform.api.operations import Operations
 from md_platform.api.stores import Stores, redis_client
 from md_platform.embedded.ports import free_port
+from md_platform.orchestrator import Orchestrator
 from md_platform.serving.market import open_market
 from md_platform.settings import load_universes
 from md_platform.storage.archive import Archive
@@ -39,7 +41,13 @@ ENTERPRISE = Tier("enterprise", messages_per_s=None, symbols=None, requests_per_
 
 
 def stores_of(
-    folder: Path, database_url: str, redis_url: str, *, is_open: bool = True, jwt: JwtConfig | None = None
+    folder: Path,
+    database_url: str,
+    redis_url: str,
+    *,
+    is_open: bool = True,
+    jwt: JwtConfig | None = None,
+    dagster_port: int = 1,
 ) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
     lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
@@ -54,6 +62,7 @@ def stores_of(
         reader=market.history,
         universes=load_universes(),
         market=market,
+        operations=Operations(Orchestrator(f"http://127.0.0.1:{dagster_port}")),
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),
         audit=Audit(database_url, dt.timedelta(days=1)),

@@ -131,8 +131,8 @@ class Health(Collector):
         yield from (sent, sink_up, behind)
 
 
-async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppRunner:
-    """Serve until the runner's `cleanup`."""
+async def served(health: Health, routes: Iterable[web.RouteDef], port: int, host: str = "127.0.0.1") -> web.AppRunner:
+    """Serve, with `routes` beside, until the runner's `cleanup`."""
     registry = CollectorRegistry()
     registry.register(health)
 
@@ -156,6 +156,7 @@ async def served(health: Health, port: int, host: str = "127.0.0.1") -> web.AppR
             web.get("/readyz", ready),
             web.get("/status", status),
             web.get("/metrics", metrics),
+            *routes,
         ]
     )
     runner = web.AppRunner(app, access_log=None)

@@ -85,14 +85,19 @@ class HoleBook:
         """A connection serves: what it missed since it last did, or since midnight, is to be filled from history."""
         self._silent.difference_update(instrument.id for instrument in _traded(link))
         served_ns = self._served_ns.pop(link.connection.name, None)
+        for instrument in _traded(link):
+            tracked = self._tracked[instrument.id]
+            unknown = list(tracked.unknown)
+            if served_ns is None and instrument.id not in self._begun:
+                now_ns = link.last_ns
+                since_ns = max(tracked.known_since_ns, now_ns - now_ns % DAY_NS)
+                unknown.append((since_ns, now_ns - now_ns % MINUTE_NS + MINUTE_NS))
+            for start_ns, end_ns in _merged(unknown):
+                self._open(Hole(instrument, start_ns, end_ns, by_bars=True))
+            tracked.unknown = ()
+            self._begun.add(instrument.id)
         if served_ns is not None:
             self._lost(link, served_ns, "disconnected")
-            return
-        now_ns = link.last_ns
-        for instrument in _traded(link):
-            if instrument.id not in self._begun:
-                midnight, minute = now_ns - now_ns % DAY_NS, now_ns - now_ns % MINUTE_NS + MINUTE_NS
-                self._open(Hole(instrument, midnight, minute, by_bars=True))
 
     def closed(self, link: Link) -> None:
         """A connection is gone."""
@@ -226,7 +231,6 @@ class HoleBook:
 
     def _open(self, hole: Hole) -> None:
         name = hole.instrument.id
-        self._begun.add(name)
         if hole.notice is not None:
             recent = [each for each in self._told.get(name, ()) if each.end_ns > hole.start_ns - DAY_NS]
             self._told[name] = [*recent, hole]
@@ -237,6 +241,17 @@ class HoleBook:
 def _traded(link: Link) -> list[Instrument]:
     """Instruments whose trades the link carries."""
     return [each.instrument for each in link.connection.subscriptions if each.channel == "trades"]
+
+
+def _merged(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """`stretches`, in order, with those that touch made one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in stretches:
+        if merged and merged[-1][1] >= start:
+            merged[-1] = merged[-1][0], end
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _within(ids: MissingIds, holes: Iterable[Hole]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from md_platform.domain.events import Bar, Book, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
+from md_platform.domain.events import Bar, Book, DayStatistics, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
 from md_platform.domain.wire import Published, channel_of, encode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.storage.spool import SHED_FIRST, Kind, Message, Spool
@@ -28,7 +28,7 @@ _SHED_AT_ONCE = 50_000
 _AT_ONCE = {Trade, Quote}  # what is sent as it comes; books wait for their interval, bars for their end
 _KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
 _TELLS_CHANNEL: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((Trade, Quote, Book), attrgetter("instrument")),
+    **dict.fromkeys((Trade, Quote, Book, DayStatistics), attrgetter("instrument")),
     **dict.fromkeys((Bar, IndicatorValues), attrgetter("instrument", "timeframe")),
     **dict.fromkeys((FeedNotice, Quarantined), type),
 }

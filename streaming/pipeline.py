@@ -40,7 +40,6 @@ _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
 _RAW_AT_MOST = 4_096
-BOOK_LEVELS = 10
 
 
 @dataclass(slots=True)
@@ -59,6 +58,7 @@ class Pipeline:
     put      takes what is to be published
     recorder takes frames as they came
     now_ns   our clock; a replay brings its own
+    book_levels   levels a side of the books that are published; `book` has all
 
     `holes` knows what of the trades is missing. Who assembles the process sets `resync`, which is asked for a whole new
     book of an instrument and gives it back through `snapshot`.
@@ -69,14 +69,17 @@ class Pipeline:
         put: Callable[[Sequence[Published]], None],
         recorder: Recorder | None = None,
         now_ns: Callable[[], int] = time.time_ns,
+        book_levels: int = 10,
     ) -> None:
         self._put = put
+        self._book_levels = book_levels
         self.resync: Callable[[Link, str], None] = lambda _link, _instrument: None
         self._recorder = recorder
         self._now_ns = now_ns
         self._tracked: dict[str, Tracked] = {}
         self._books: dict[str, OrderBook] = {}
         self._changed_books: set[str] = set()
+        self._booked: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
@@ -88,7 +91,9 @@ class Pipeline:
         """Begin to follow `instrument`, continuing from what a process before this one published: `tail`."""
         if instrument.id in self._tracked:
             return
-        self._tracked[instrument.id] = continued(instrument, feed, tail, indicators)
+        self._tracked[instrument.id], unpublished = continued(instrument, feed, tail, indicators)
+        if unpublished:
+            self._put(unpublished)
 
     def tracks(self, instrument: str) -> bool:
         """Whether an instrument is followed already, by another of its feeds."""
@@ -172,6 +177,7 @@ class Pipeline:
         book = link.books.get(update.instrument)
         if book is None:
             book = link.books[update.instrument] = OrderBook(link.connection.feed.book)
+            self._booked.add(update.instrument)
         outcome = book.apply(update)
         if outcome == "applied":
             if link.is_primary:
@@ -184,6 +190,10 @@ class Pipeline:
             cause = "checksum does not match" if outcome == "checksum" else "sequence jumped"
             self._say(link, "book_resync", cause, channels=["book"], instruments=[update.instrument])
             self.resync(link, update.instrument)
+
+    def streams_book(self, instrument: str) -> bool:
+        """Whether a link has had the book of `instrument`, be it wrong or gone by now."""
+        return instrument in self._booked
 
     def book(self, instrument: str) -> OrderBook | None:
         """The book of `instrument` on the link that serves it, right or not."""
@@ -248,16 +258,20 @@ class Pipeline:
         for instrument, tracked in self._tracked.items():
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
             # of a silent one bars would close over trades that are still to come
-            if not self.holes.is_silent(instrument):
+            is_heard = not self.holes.is_silent(instrument)
+            if is_heard:
                 tracked.bars.advance(now_ns - skew)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
+                tracked.day.put(closed)
             if instrument in told:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
+            if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
+                out.append(statistics)
         for instrument in self._changed_books & self._books.keys() & told:
-            top = self._books[instrument].top(instrument, BOOK_LEVELS)
+            top = self._books[instrument].top(instrument, self._book_levels)
             if top is not None:
                 out.append(top)
         self._changed_books -= told

@@ -24,9 +24,21 @@ if shard ~= '' then
     if holder ~= token then return holder or '' end
 end
 if tonumber(redis.call('GET', position) or 0) >= tonumber(last_id) then return token end
+local at = 6 + 5 * tonumber(ARGV[5])
+for rank = 6, at - 1, 5 do
+    local key, member, score, now, ttl = unpack(ARGV, rank, rank + 4)
+    local seen = key .. ':seen'
+    redis.call('ZADD', key, score, member)
+    redis.call('ZADD', seen, now, member)
+    for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', '(' .. now - ttl)) do
+        redis.call('ZREM', key, gone)
+        redis.call('ZREM', seen, gone)
+    end
+    redis.call('EXPIRE', key, ttl)
+    redis.call('EXPIRE', seen, ttl)
+end
 local clock = redis.call('TIME')
 local first = clock[1] .. string.format('%06d', clock[2])
-local at = 5
 while at <= #ARGV do
     local channel, payload, kept = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local latest, ttl, fields = ARGV[at + 3], ARGV[at + 4], tonumber(ARGV[at + 5])
@@ -50,7 +62,7 @@ end
 redis.call('SET', position, last_id)
 return token
 """
-"""ARGV: as in `Flush.send`, then for each message what `Flush.add` gives it. Returns the token of who may publish."""
+"""ARGV: as in `Flush.send`, what `Flush.rank` and `Flush.add` give it. Returns the token of who may publish."""
 
 
 class Fence(NamedTuple):
@@ -82,6 +94,7 @@ class Flush:
 
     def __init__(self) -> None:
         self._arguments: list[bytes | str | float] = []
+        self._ranks: list[str | float] = []
 
     def add(
         self,
@@ -100,10 +113,16 @@ class Flush:
         fields = [part for pair in (values or {}).items() for part in pair]
         self._arguments += [channel, payload, kept, latest, ttl_s, len(fields), *fields]
 
+    def rank(self, key: str, member: str, score: float, at_s: int, ttl_s: int) -> None:
+        """Give `member` of the sorted set `key` its score; who got none for `ttl_s` by `at_s` leaves the set."""
+        self._ranks += [key, member, score, at_s, ttl_s]
+
     async def send(self, script: AsyncScript, position: str, last_id: int, fence: Fence | None = None) -> None:
         """Do it, unless key `position` has reached `last_id`; LeaseLost where `fence` names another process."""
         key, token = (fence.key, fence.token) if fence else ("", "")
-        holder = await script(args=[position, last_id, key, token, *self._arguments])
+        holder = await script(
+            args=[position, last_id, key, token, len(self._ranks) // 5, *self._ranks, *self._arguments]
+        )
         if holder == token.encode():
             return
         if fence is not None and holder:

@@ -48,7 +48,7 @@ class Remembered:
         since_ns = -(-(self.since.get(instrument, self.first_ns) or now_ns) // MINUTE_NS) * MINUTE_NS
         if instrument not in self.trades:
             return Tail(now_ns)
-        return Tail(since_ns, self.trades[instrument], (), since_ns)
+        return Tail(since_ns, self.trades[instrument])
 
     def served_until(self, connection: Connection) -> int:
         """When `connection` last served without a gap that is still open, our clock; 0 where it never did."""

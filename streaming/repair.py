@@ -20,6 +20,7 @@ from md_platform.errors import MalformedPayload, SourceError, UserError
 from md_platform.sources.history import HistorySources
 from md_platform.venues import VENUES
 from streaming.holes import MARGIN_NS, Hole
+from streaming.past import bars_of
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +92,7 @@ class Repair:
 
     def _bars(self, hole: Hole) -> list[Bar]:
         interval = Interval(_instant(hole.start_ns), _instant(hole.end_ns))
-        return bars_of(self._sources.bars(hole.instrument, interval).frame)
+        return bars_of(self._sources.bars(hole.instrument, interval).frame.sort("open_time"))
 
 
 def served_part(hole: Hole, now_ns: int) -> Hole:
@@ -113,19 +114,6 @@ def trades_of(frame: pl.DataFrame, instrument: Instrument) -> list[Trade]:
     return [
         Trade(instrument.id, at, received, int(id_) if id_.isdigit() else id_, price, size, side, count, sent_late=True)
         for at, received, id_, price, size, side, count in columns.iter_rows()
-    ]
-
-
-def bars_of(frame: pl.DataFrame) -> list[Bar]:
-    """Closed bars of a RAW_BARS frame as events, in order of time."""
-    columns = (
-        frame.filter("is_closed")
-        .sort("open_time")
-        .with_columns(pl.col("open_time", "close_time", "known_at").dt.epoch("ns"))
-    )
-    return [
-        Bar(**{name: row[name] for name in Bar.__struct_fields__ if name != "source"}, source="venue")
-        for row in columns.iter_rows(named=True)
     ]
 
 

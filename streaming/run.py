@@ -10,7 +10,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -27,6 +27,7 @@ from md_platform.storage.lake import Lake
 from md_platform.storage.spool import Message, Spool
 from md_platform.venues.feeds import Feed, Subscription, shards
 from streaming.assignment import Shard
+from streaming.book_answers import book_route
 from streaming.connection import Connection
 from streaming.delivery import Delivery
 from streaming.health import Health, served
@@ -35,6 +36,7 @@ from streaming.lease import Lease
 from streaming.limits import Pacer
 from streaming.link import Link
 from streaming.outbox import Outbox, admitted
+from streaming.past import PastReader
 from streaming.pipeline import Pipeline
 from streaming.recording import Recorder
 from streaming.remembering import Remembered, remembered
@@ -64,8 +66,8 @@ _RUNNING_EVERY_TICKS = 5
 class StreamConfig:
     """What to stream and where to. `lake` opens indicators from history, by each instrument's `calendar`.
 
-    With `shard` the spool's folder is shared with nobody, and its names are of that shard; `database_url` is where a
-    shard that was taken over looks for what was stored.
+    `database_url` and `lake` are where bars go on from. With `shard` the spool's folder is shared with nobody, and its
+    names are of that shard; one that was taken over also looks in the database for trades that were stored.
     """
 
     instruments: Sequence[str]
@@ -82,6 +84,7 @@ class StreamConfig:
     ca_file: Path | None = None
     shard: Shard | None = None
     database_url: str | None = None
+    book_levels: int = 10
 
 
 def channels_named(text: str) -> list[Channel]:
@@ -194,7 +197,7 @@ class LiveProcess:
         self._deliveries = deliveries(config.redis_url, config.sinks, self._spool, lease.fence if lease else None)
         self._outbox = Outbox(self._spool, to_all(self._deliveries), lease.admit if lease else admitted)
         self._recorder = Recorder(config.record) if config.record else None
-        self._pipeline = Pipeline(self._outbox.put, self._recorder)
+        self._pipeline = Pipeline(self._outbox.put, self._recorder, book_levels=config.book_levels)
         self._sources = HistorySources(config.urls, config.cache)
         self._repair = Repair(self._sources, self._pipeline.holes.repaired)
         self._snapshots = Snapshots(self._pipeline.snapshot, self._recorder)
@@ -221,17 +224,20 @@ class LiveProcess:
         """Stream one venue, as soon as it has told its symbols."""
         connections: list[Connection] = []
         ask = Ask(self._sources, self._config.urls)
+        past = PastReader(self._config.lake, self._config.database_url)
         for feed, subscribed in await subscriptions(venue, instruments, self._config.channels, ask):
             if self._recorder is not None:
                 self._recorder.describe(feed, subscribed)
             if feed.snapshot_request is not None:
                 self._snapshots.add(feed, ask.fetcher(venue, feed))
-            for each in subscribed:
-                tail = self._remembered.tail(each.instrument.id, time.time_ns())
-                if not self._pipeline.tracks(each.instrument.id):
-                    indicators = await indicators_of(self._config, each.instrument.id)
-                    self._pipeline.track(each.instrument, feed, tail, indicators)
+            for instrument in dict.fromkeys(each.instrument for each in subscribed):
+                if not self._pipeline.tracks(instrument.id):
+                    tail = self._remembered.tail(instrument.id, time.time_ns())
+                    known = await asyncio.to_thread(past.read, instrument.id, tail.past_until_ns)
+                    indicators = await indicators_of(self._config, instrument.id)
+                    self._pipeline.track(instrument, feed, replace(tail, past=known), indicators)
             connections += connections_of(self._config, feed, subscribed, self._pipeline, ask)
+        past.close()
         for connection in connections:
             if self._remembered.last_ns:
                 self._pipeline.holes.resumed(connection.name, self._remembered.served_until(connection))
@@ -239,8 +245,10 @@ class LiveProcess:
         await asyncio.gather(*(connection.run() for connection in connections))
 
     async def served(self) -> web.AppRunner | None:
-        """Serve health and metrics, where a port is given."""
-        return await served(self.health, self._config.port) if self._config.port is not None else None
+        """Serve health, metrics and books, where a port is given."""
+        if self._config.port is None:
+            return None
+        return await served(self.health, [book_route(self._pipeline)], self._config.port)
 
     async def close(self) -> None:
         """Write out what is left, unless that is another process's to do now."""

@@ -14,7 +14,7 @@ from typing import TypeGuard
 import msgspec
 import structlog
 
-from md_platform.domain.events import Bar, IndicatorValues
+from md_platform.domain.events import Bar, DayStatistics, IndicatorValues
 from md_platform.domain.wire import Published, decode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.settings import KeptFor
@@ -132,7 +132,8 @@ class Writer:
 
 def _is_kept(event: Published) -> TypeGuard[Stored]:
     """Whether it is stored. A bar that still runs has the key of the one that it becomes, and would take its place."""
-    return not isinstance(event, IndicatorValues) and not (isinstance(event, Bar) and not event.is_closed)
+    is_running = isinstance(event, Bar) and not event.is_closed
+    return not is_running and not isinstance(event, IndicatorValues | DayStatistics)
 
 
 def _behind_s(rows: list[Spooled]) -> float:

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from md_platform.access.audit import Audit
 from md_platform.access.authenticator import Authenticator
 from md_platform.access.rates import Rates
+from md_platform.api.operations import Operations
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
 from md_platform.serving.market import Market
@@ -33,6 +34,7 @@ class Stores:
     universes: tuple[Universe, ...]
     authenticator: Authenticator
     market: Market
+    operations: Operations
     rates: Rates
     audit: Audit
 

@@ -38,6 +38,27 @@ ARCHIVED = (
 """Datasets that have a Delta table of the same name."""
 
 
+INPUTS: dict[str, tuple[str, ...]] = {
+    "raw_bars": (),
+    "raw_trades": (),
+    "live_trades": ("raw_trades",),
+    "cleaned_trades": ("raw_trades", "live_trades"),
+    "trade_bars": ("cleaned_trades",),
+    "cleaned_bars": ("raw_bars", "trade_bars"),
+    "resampled_bars": ("cleaned_bars",),
+    "weekly_bars": ("resampled_bars",),
+    "monthly_bars": ("resampled_bars",),
+    "indicators": ("cleaned_bars", "resampled_bars"),
+    **{f"archive_{name}": (name,) for name in ARCHIVED},
+}
+"""What each dataset is made of, by name."""
+
+
+def outputs_of(dataset: str) -> tuple[str, ...]:
+    """Datasets that are made of `dataset`."""
+    return tuple(name for name, inputs in INPUTS.items() if dataset in inputs)
+
+
 def assets_up_to(stage: str, *, trades: bool = False, first: str = "raw") -> list[str]:
     """Names of the daily assets from stage `first` to `stage`, both included; InvalidSetting for another stage."""
     for name in (first, stage):

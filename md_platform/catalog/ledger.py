@@ -175,6 +175,18 @@ class Ledger:
             ).fetchall()
         return {row[0]: Made(*row[1:]) for row in rows}
 
+    def scores(
+        self, dataset: str, instruments: Iterable[str], start: dt.date | None = None, end: dt.date | None = None
+    ) -> pl.DataFrame:
+        """Partitions with `start <= date < end` in brief: status, score, rows, expected and missing rows, source.
+
+        Sorted by instrument and date; what was not measured is null.
+        """
+        with self._connect() as connection:
+            values = {"dataset": dataset, "instruments": list(instruments), "start": start, "end": end}
+            rows = connection.execute(_SCORES, values).fetchall()
+        return pl.DataFrame(rows, schema=_SCORES_SCHEMA, orient="row")
+
     def count_made(
         self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date
     ) -> dict[str, int]:
@@ -237,6 +249,28 @@ WHERE (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
   AND (%(end)s::date IS NULL OR date < %(end)s)
 ORDER BY dataset, instrument, date
 """
+
+_SCORES = """
+SELECT instrument, date, status, score, rows, (evidence ->> 'expected')::bigint, (evidence ->> 'missing')::bigint,
+       jsonb_array_length(coalesce(evidence -> 'gaps', '[]')),
+       (SELECT coalesce(sum(value::bigint), 0)::bigint FROM jsonb_each_text(coalesce(evidence -> 'quarantined', '{}'))),
+       source
+FROM md.partition_status
+WHERE dataset = %(dataset)s AND instrument = ANY (%(instruments)s)
+  AND (%(start)s::date IS NULL OR date >= %(start)s)
+  AND (%(end)s::date IS NULL OR date < %(end)s)
+ORDER BY instrument, date
+"""
+_SCORES_SCHEMA = pl.Schema(
+    {
+        "instrument": pl.String(),
+        "date": pl.Date(),
+        "status": pl.String(),
+        "score": pl.Float64(),
+        **dict.fromkeys(("rows", "expected", "missing", "gaps", "quarantined"), pl.Int64()),
+        "source": pl.String(),
+    }
+)
 
 _HISTORY = """
 SELECT dataset, date, status, rows, sha256, first_time, last_time, coalesce(evidence -> 'inputs', '{}'),

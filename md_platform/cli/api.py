@@ -60,9 +60,11 @@ def application() -> "FastAPI":
     from md_platform.api import tracing
     from md_platform.api.app import create_app
     from md_platform.api.config import ApiConfig
+    from md_platform.api.operations import Operations
     from md_platform.api.stores import Stores, redis_client
     from md_platform.cli.access import access_config
     from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.orchestrator import Orchestrator
     from md_platform.serving.market import open_market
     from md_platform.settings import load_settings, load_universes
     from md_platform.storage.archive import Archive
@@ -86,6 +88,7 @@ def application() -> "FastAPI":
         reader=market.history,
         universes=load_universes(settings.universes_file),
         market=market,
+        operations=Operations(Orchestrator(f"http://127.0.0.1:{settings.dagster_port}")),
         authenticator=Authenticator(access, database, redis),
         rates=Rates(redis),
         audit=Audit(database, settings.retention_audit),

@@ -3,6 +3,7 @@
 # Imports stand inside of the commands, as the package's docstring explains.
 # ruff: noqa: PLC0415
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -76,6 +77,7 @@ def stream(
         calendar=lambda id_: universe.calendar if (universe := _universe(id_, universes)) else ALWAYS_OPEN,
         ca_file=ca_file,
         database_url=external_database_url(settings),
+        book_levels=settings.book_levels,
     )
     if replay is not None:
         asyncio.run(play(config, replay, _speed(speed)))
@@ -188,3 +190,35 @@ def status(
             while True:
                 time.sleep(1)
                 live.update(table(asked()))
+
+
+@app.command("book")
+def book(
+    instrument: Annotated[str, typer.Argument(help="Instrument, such as binance:BTC-USDT.")],
+    depth: Annotated[str, typer.Option(help="Levels a side, or all.")] = "10",
+    port: Annotated[int | None, typer.Option(help="Of the process that streams it; default MDP_STREAM_PORT.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - typer's flag
+) -> None:
+    """Show the order book of an instrument as the running live process has it now."""
+    import httpx
+    from rich.console import Console
+    from rich.table import Table
+
+    from md_platform.domain.instruments import Instrument
+    from md_platform.settings import load_settings
+
+    address = f"http://127.0.0.1:{port or load_settings().stream_port}"
+    try:
+        answer = httpx.get(f"{address}/book/{Instrument.parse(instrument).id}", params={"depth": depth}, timeout=5)
+        found = dict(answer.json())
+    except (httpx.HTTPError, ValueError) as error:
+        raise ServiceError(f"no live process answers at {address} ({error}): start it with `mdp stream`") from None
+    if answer.is_error:
+        raise ServiceError(f"{found['error']}")
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    shown = Table("bid size", "bid", "ask", "ask size", box=None, pad_edge=False)
+    for bid, ask in itertools.zip_longest(found["bids"], found["asks"], fillvalue=("", "")):
+        shown.add_row(str(bid[1]), str(bid[0]), str(ask[0]), str(ask[1]))
+    Console().print(shown)

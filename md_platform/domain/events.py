@@ -120,6 +120,24 @@ class IndicatorValues(msgspec.Struct, array_like=True, tag="indicators"):
     values: dict[str, float | None]
 
 
+class DayStatistics(msgspec.Struct, array_like=True, gc=False, tag="day"):
+    """The 24 hours before `at`, a whole minute, by closed 1m bars. `change` is `close / open - 1`.
+
+    `is_whole` False: bars of it may be missing. `quote_volume` is None where a part of it is unknown.
+    """
+
+    instrument: str
+    at: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float | None
+    change: float
+    is_whole: bool
+
+
 NoticeKind = Literal[
     "connected", "disconnected", "gap", "repaired", "stalled", "halted", "resumed", "book_resync", "shed", "refused"
 ]

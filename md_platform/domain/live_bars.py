@@ -97,28 +97,37 @@ class LiveBars:
         return sorted(at for at in opened if not periods.is_complete(level, at))
 
     def resume(
-        self, bars: Iterable[Bar], trades: Iterable[Trade], start_ns: int, end_ns: int, days: Iterable[Bar] = ()
+        self,
+        bars: Iterable[Bar],
+        trades: Iterable[Trade],
+        start_ns: int,
+        end_ns: int,
+        unknown: Iterable[tuple[int, int]] = (),
     ) -> list[Bar]:
         """First of all after a restart: what was stored and taken before it.
 
-        `bars` are the closed 1m bars of `[start_ns, end_ns)`, all there are; `trades` those since `complete_since_ns`
-        that had come, in any order. The bars count as reported, as do the longer ones that end by `end_ns`. Those that
-        the trades cover are built anew and reported where they differ; older ones cannot be revised. What lies between
-        `end_ns` and `complete_since_ns` is a hole. 1s bars may be given, too; those that are not are reported again.
-        `days` are closed 1d bars of days before `start_ns`: with each of its other days a week or month is whole.
+        `bars` are the closed 1m bars of `[start_ns, end_ns)`, all there are but in the holes `unknown`; `trades` those
+        since `complete_since_ns` that had come, in any order. The bars count as reported, as do the longer ones that
+        end by `end_ns`. Those that the trades cover are built anew and reported where they differ; older ones cannot be
+        revised. What lies between `end_ns` and `complete_since_ns` is a hole. 1s bars may be given, too; those that are
+        not are reported again.
+        Also 1d bars of days before `start_ns`: with all of its days a week or month is whole.
 
-        Returns the bars that count as reported, shorter before longer: `bars` and what they make.
+        Returns the bars of since `start_ns` that count as reported, shorter before longer: `bars` and what they make.
         """
         _check_grid(start_ns, end_ns)
         periods, clock = self._periods, 0
         reported: list[Bar] = []
         if periods.clock:
             raise InvalidRange(f"resume comes before all else, and the clock is at {periods.clock}: use repair")
-        for day in days:
-            periods.put_day(day)
         if start_ns < end_ns:
             periods.holes.fill(start_ns, end_ns)
+        for hole in unknown:
+            self.gap(*hole)
         for bar in bars:
+            if bar.timeframe == Timeframe.D1:
+                periods.put_day(bar)
+                continue
             reported.append(bar)
             level = SECOND if bar.timeframe == NAMES[SECOND] else MINUTE
             traded = periods.begin(level, bar.open_time)
@@ -173,6 +182,10 @@ class LiveBars:
     def is_whole(self, bar: Bar) -> bool:
         """Whether no trade of the time of `bar`, as far as that has come, may be missing."""
         return self._periods.is_whole(bar)
+
+    def is_known(self, start_ns: int, end_ns: int) -> bool:
+        """Whether no trade of `[start_ns, end_ns)` may be missing."""
+        return not self._periods.holes.overlap(start_ns, end_ns)
 
     def _add(self, trade: Trade) -> bool:
         ts, periods = trade.ts_event, self._periods

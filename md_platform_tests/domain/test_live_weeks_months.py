@@ -71,7 +71,7 @@ def test_a_process_begun_within_a_week_and_month_has_their_earlier_days_from_his
     days, expected = never_stopped(until)
     begun = MONTH + stop * ONE_DAY
     again = LiveBars(LTC, complete_since_ns=ns(begun))
-    again.resume([], [], ns(begun), ns(begun), days=[day for day in days if day.open_time < ns(begun)])
+    again.resume([day for day in days if day.open_time < ns(begun)], [], ns(begun), ns(begun))
     again.add_all(trades(begun, (until - begun).days))
     again.advance(ns(until) + DAY_NS)
     found = closed(again, *LONG)
@@ -83,7 +83,7 @@ def test_a_week_of_which_a_day_is_unknown_is_not_published_until_that_is_repaire
     days, _ = never_stopped(MONTH + 7 * ONE_DAY)
     begun = MONTH + 3 * ONE_DAY
     bars = LiveBars(LTC, complete_since_ns=ns(begun))
-    bars.resume([], [], ns(begun), ns(begun), days=[days[0], days[2]])
+    bars.resume([days[0], days[2]], [], ns(begun), ns(begun))
     bars.add_all(trades(begun, 1))
     running = {bar.timeframe: bars.is_whole(bar) for bar in bars.running()}
     assert running["1w"] is running["1M"] is False
@@ -104,7 +104,7 @@ def test_a_late_trade_of_a_day_known_only_as_a_whole_changes_nothing() -> None:
     days, expected = never_stopped(MONTH + 7 * ONE_DAY)
     begun = MONTH + 3 * ONE_DAY
     bars = LiveBars(LTC, complete_since_ns=ns(begun))
-    bars.resume([], [], ns(begun), ns(begun), days=days[:3])
+    bars.resume(days[:3], [], ns(begun), ns(begun))
     (first, *rest) = trades(begun, 4)
     bars.add(first)
     late = Trade(LTC, ns(begun) - MINUTE_NS, ns(begun), 1, 1.0, 1_000.0)

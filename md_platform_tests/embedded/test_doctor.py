@@ -5,7 +5,9 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from md_platform.embedded import doctor
 from md_platform.embedded.home import Home
@@ -62,3 +64,17 @@ def test_lake_and_archive(tmp_path: Path):
 def test_a_lake_that_cannot_be_written(tmp_path: Path):
     tmp_path.chmod(0o500)
     assert doctor._folder("lake", str(tmp_path), "MDP_LAKE_URI").state == "wrong"
+
+
+def test_a_database_that_is_not_utf8_is_wrong(postgres_url: str, settings):
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING SQL_ASCII TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        address = postgres_url.rpartition("/")[0] + "/ascii"
+        found = list(
+            doctor._database(
+                settings.model_copy(update={"database_url": SecretStr(address)}), Home.at(settings.home), running=False
+            )
+        )
+        connection.execute("DROP DATABASE ascii WITH (FORCE)")
+    assert (found[0].state, found[0].problem) == ("wrong", "the database's encoding is SQL_ASCII, not UTF8")
+    assert "createdb" in found[0].mend

@@ -2,7 +2,18 @@
 
 from fastapi import APIRouter
 
-from md_platform.api.routes import bars, indicators, instruments, prices, statistics, tickets, trades, udf
+from md_platform.api.routes import (
+    bars,
+    datasets,
+    indicators,
+    instruments,
+    prices,
+    quality,
+    statistics,
+    tickets,
+    trades,
+    udf,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     instruments.router,
@@ -12,6 +23,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     statistics.router,
     indicators.router,
     udf.router,
+    datasets.router,
+    quality.router,
     tickets.router,
 )
 """Everything under /api/v1."""
