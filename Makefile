@@ -1,6 +1,7 @@
 # make up      start the platform on this machine, Ctrl-C stops it
 # make test    everything that a change must pass; sets itself up
 # make platform-test  a real platform, end to end: loads, order, faults, ten kills; half an hour
+# make faults  every fault against real processes, thirty times kill -9, judged from outside; a quarter of an hour
 # make lint    style, types, imports
 # make bench   benchmarks against the limits they are held to
 # make soak    the live process for half an hour at 20,000 messages a second, each trade counted
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 GATE := 90
 GATED := domain venues transforms storage quality
 
-.PHONY: up test platform-test lint bench soak schema constraints clean
+.PHONY: up test platform-test faults lint bench soak schema constraints clean
 
 up: $(VENV)/.installed
 	@$(BIN)/mdp up
@@ -30,6 +31,10 @@ test: $(VENV)/.developing
 
 platform-test: $(VENV)/.developing
 	MDP_KILL_TRIALS=10 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
+
+faults: $(VENV)/.developing
+	$(BIN)/python -m md_platform_tests.faults
+	$(BIN)/python -m md_platform_tests.faults.outage
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

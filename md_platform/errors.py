@@ -30,6 +30,7 @@ MdpError                     exit code 1, not retryable
 │   ├── StorageReadOnly
 │   ├── StorageFull
 │   ├── StorageUnavailable   retryable: the database or Redis does not answer, starts, stops or broke off
+│   ├── Unstorable           a value or message that no row can hold: only it is to be kept apart
 │   ├── SpoolOverlap         events of a spool that do not follow what is stored of it: ask where to go on
 │   └── MigrationDrift
 └── ServiceError             something that `mdp up` runs or needs
@@ -162,6 +163,9 @@ class StorageUnavailable(StorageError):
     """The database or Redis does not answer, or broke off; what was under way is undone, or will be found stored."""
 
     retryable = True
+
+
+class Unstorable(StorageError): ...
 
 
 class SpoolOverlap(StorageError): ...

@@ -19,7 +19,7 @@ FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _CLASS = re.compile(r"^(\w+\.)+\w+: ")
 _POLL_S = 0.5
-_PATIENCE_S = 60.0  # with a code server, which its supervisor restarts
+_PATIENCE_S = 60.0
 _AWAY = (
     "DagsterUserCodeUnreachableError",
     "DagsterCodeLocationLoadError",
@@ -54,9 +54,13 @@ class Run:
 
 
 class Orchestrator:
-    """Dagster behind the webserver at `url`. OrchestratorUnavailable where it does not answer."""
+    """Dagster behind the webserver at `url`. OrchestratorUnavailable where it does not answer.
 
-    def __init__(self, url: str, timeout_s: float = 60) -> None:
+    A code server, which its supervisor restarts, may be away for `patience_s`.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 60, patience_s: float = _PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self.url = url.rstrip("/")
         self._client = httpx.Client(timeout=timeout_s)
 
@@ -135,7 +139,7 @@ class Orchestrator:
 
     def _ask_code(self, document: str, variables: Mapping[str, Any], *typenames: str) -> dict[str, Any]:
         """The answer to what Dagster needs its code server for, waiting a while where that is being restarted."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         answer: dict[str, Any]
         while True:
             (answer,) = self.query(document, variables).values()

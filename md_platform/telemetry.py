@@ -47,7 +47,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, json
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore"):
+    for chatty in ("httpx", "httpcore", "picows.server"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for client in ("aiokafka", "aiormq", "nats"):  # they say with each attempt what a delivery says once
         logging.getLogger(client).setLevel(logging.CRITICAL)

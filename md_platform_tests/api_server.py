@@ -22,6 +22,7 @@ from md_platform.api.config import ApiConfig
 from md_platform.api.operations import Operations
 from md_platform.api.stores import Stores, redis_client
 from md_platform.embedded.ports import free_port
+from md_platform.loading.loader import Loader
 from md_platform.orchestrator import Orchestrator
 from md_platform.serving.market import open_market
 from md_platform.settings import load_universes
@@ -53,6 +54,7 @@ def stores_of(
     lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
     market = open_market(lake, archive, database_url, redis_url)
     lake.root.mkdir(parents=True, exist_ok=True)
+    orchestrator = Orchestrator(f"http://127.0.0.1:{dagster_port}", timeout_s=2, patience_s=1)
     return Stores(
         database_url=database_url,
         redis=redis_client(redis_url),
@@ -62,7 +64,12 @@ def stores_of(
         reader=market.history,
         universes=load_universes(),
         market=market,
-        operations=Operations(Orchestrator(f"http://127.0.0.1:{dagster_port}")),
+        operations=Operations.open(
+            database_url,
+            orchestrator,
+            Loader(market.ledger, orchestrator, load_universes(), poll_s=0.02),
+            lambda _venue: [],
+        ),
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),
         audit=Audit(database_url, dt.timedelta(days=1)),

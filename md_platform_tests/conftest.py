@@ -22,12 +22,14 @@ _numbers = itertools.count(1)
 class FilesAndOnePlatform(LoadFileScheduling):
     """A file of tests stays on one worker of xdist, and all of `platform` does, as these share what they load.
 
+    So do the faults, as two of the heaviest at once would disturb each other.
+
     xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = "md_platform_tests/platform"
-        return folder if nodeid.startswith(f"{folder}/") else super()._split_scope(nodeid)
+        heavy = ("md_platform_tests/platform/", "md_platform_tests/faults/")
+        return heavy[0] if nodeid.startswith(heavy) else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

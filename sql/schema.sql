@@ -557,6 +557,30 @@ ALTER TABLE md.instruments ALTER COLUMN instrument_id ADD GENERATED ALWAYS AS ID
     CACHE 1
 );
 
+CREATE TABLE md.jobs (
+    id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    owner text NOT NULL COLLATE pg_catalog."C",
+    request jsonb NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    total bigint DEFAULT 0 NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    error text,
+    is_unwanted boolean DEFAULT false NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    worker text,
+    seen_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['export'::text, 'backfill'::text]))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
+);
+
+COMMENT ON TABLE md.jobs IS 'Exports and backfills that were asked for by the API';
+
 CREATE VIEW md.latest_bars AS
  SELECT DISTINCT ON (instrument_id, timeframe, open_time, source_id) instrument_id,
     source_id,
@@ -1225,6 +1249,9 @@ ALTER TABLE ONLY md.instruments
 ALTER TABLE ONLY md.instruments
     ADD CONSTRAINT instruments_pkey PRIMARY KEY (instrument_id);
 
+ALTER TABLE ONLY md.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY md.live_tables
     ADD CONSTRAINT live_tables_pkey PRIMARY KEY (name);
 
@@ -1256,6 +1283,10 @@ CREATE UNIQUE INDEX bars_daily_instrument_id_timeframe_open_time_source_id_revi_
 CREATE UNIQUE INDEX bars_intraday_instrument_id_timeframe_open_time_source_id_r_idx ON ONLY md.bars_intraday USING btree (instrument_id, timeframe, open_time, source_id, revision);
 
 CREATE INDEX books_instrument_id_ts_event_idx ON ONLY md.books USING btree (instrument_id, ts_event);
+
+CREATE INDEX jobs_by_owner ON md.jobs USING btree (kind, owner, created_at);
+
+CREATE INDEX jobs_to_do ON md.jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
 
 CREATE INDEX partition_status_by_status ON md.partition_status USING btree (status, dataset) WHERE (status = ANY (ARRAY['failed'::text, 'missing'::text, 'degraded'::text]));
 

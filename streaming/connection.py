@@ -30,7 +30,7 @@ _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 @dataclass
 class Connection:
-    """Keeps one set of subscriptions of one feed alive."""
+    """Keeps one set of subscriptions of one feed alive, by `link`."""
 
     venue: str
     feed: Feed
@@ -42,8 +42,11 @@ class Connection:
     make_link: Callable[["Connection", str], Link]
     reconnects: int = 0
     _failures: int = field(default=0, init=False)
-    _link: Link | None = field(default=None, init=False)
-    _renew: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    link: Link | None = field(default=None, init=False)
+    _may_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._may_read.set()
 
     @property
     def channels(self) -> set[Channel]:
@@ -53,11 +56,21 @@ class Connection:
     @property
     def is_up(self) -> bool:
         """Whether market data flows."""
-        return self._link is not None and not self._link.ended.is_set()
+        return self.link is not None and not self.link.ended.is_set()
 
-    def renew(self) -> None:
-        """Replace the link with overlap: a book that went wrong is sent anew to a new one."""
-        self._renew.set()
+    def hold(self) -> None:
+        """Read nothing until `release`: the venue waits, or hangs up, and what it sent meanwhile is a hole."""
+        if self._may_read.is_set():
+            self._may_read.clear()
+            if self.link is not None:
+                self.link.pause()
+
+    def release(self) -> None:
+        """Read again."""
+        if not self._may_read.is_set():
+            self._may_read.set()
+            if self.link is not None:
+                self.link.resume()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -67,14 +80,15 @@ class Connection:
                 if link is not None:
                     await self._serve(link)
         finally:
-            if self._link is not None:
-                await self._link.close()
+            if self.link is not None:
+                await self.link.close()
 
     async def _connected(self) -> Link | None:
         """A link whose subscriptions are confirmed, or None after a failure that has been waited for."""
         url = self.urls[self._failures % len(self.urls)]
         wait_s = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await self._may_read.wait()
         await self.pacer.connect()
         link = self.make_link(self, url)
         try:
@@ -112,6 +126,8 @@ class Connection:
                 return
             successor = await self._connected()
             if successor is not None:
+                if link.ended.is_set():  # nobody served until now
+                    self._demote(link, link.cause)
                 link.is_primary = False
                 self._promote(successor)
                 await link.close()
@@ -119,7 +135,9 @@ class Connection:
 
     def _promote(self, link: Link) -> None:
         link.is_primary = True
-        self._link = link
+        self.link = link
+        if not self._may_read.is_set():
+            link.pause()
         self._say("connected", link)
         self.intake.opened(link)
 
@@ -138,7 +156,6 @@ class Connection:
             if (self.feed.max_connection_s)
             else None
         )
-        self._renew.clear()
         while True:
             try:
                 await asyncio.wait_for(link.ended.wait(), _WATCH_EVERY_S)
@@ -147,9 +164,9 @@ class Connection:
             else:
                 return link.cause
             link.ping_if_idle()
-            if (cause := link.stalled()) is not None:
+            if self._may_read.is_set() and (cause := link.stalled()) is not None:
                 return cause
-            if self._renew.is_set() or (renew_ns is not None and time.time_ns() > renew_ns):
+            if link.needs_successor or (renew_ns is not None and time.time_ns() > renew_ns):
                 return None
 
     def _say(self, kind: NoticeKind, link: Link, cause: str = "", start: int | None = None) -> None:

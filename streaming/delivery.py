@@ -161,13 +161,6 @@ class Delivery:
             self._remembered_at = time.monotonic()
             self._disk.submit(self._remember, self.sent_id)
 
-    def _remember(self, sent_id: int) -> None:
-        """On the disk's thread: nobody waits for it, and the next second brings another."""
-        try:
-            self._spool.remember(self.sink.name, sent_id)
-        except StorageError as error:
-            log.warning("position not remembered", sink=self.sink.name, reason=str(error))
-
     def _wants(self, message: Message) -> bool:
         return self.sink.wanted in (EVERY_CHANNEL, message.channel)
 
@@ -189,6 +182,13 @@ class Delivery:
                 await self.sink.close()
         except self._failures as error:
             log.debug("sink did not close", sink=self.sink.name, reason=str(error))
+
+    def _remember(self, sent_id: int) -> None:
+        """On the disk's thread, nobody waits for it. Where the disk refuses, more is repeated after a kill."""
+        try:
+            self._spool.remember(self.sink.name, sent_id)
+        except StorageError as error:
+            log.warning("position not remembered", sink=self.sink.name, reason=str(error))
 
     async def _end(self) -> None:
         disk = asyncio.get_running_loop().run_in_executor

@@ -43,7 +43,7 @@ class Health(Collector):
         away = [f"{connection.name} is not connected" for connection in self._connections if not connection.is_up]
         away += [f"{each.sink.name} is away" for each in self._deliveries if not each.is_up]
         if self._outbox.is_full:
-            away.append("the spool takes nothing")
+            away.append("the spool takes nothing: feeds are held")
         return away
 
     def status(self) -> dict[str, Any]:

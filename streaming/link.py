@@ -82,6 +82,7 @@ class Link:
         self.url = url
         self.session = connection.feed.session(connection.subscriptions)
         self.is_primary = False
+        self.needs_successor = False
         self.connected_ns = 0
         self.last_ns = 0
         self.alive_ns = 0
@@ -101,8 +102,22 @@ class Link:
     async def close(self) -> None:
         """Hang up, and give back what it holds."""
 
+    def pause(self) -> None:
+        """Hear nothing more. One that cannot have the venue wait is over: what it misses comes from history."""
+        self.end("held, as the disk takes nothing")
+
+    def resume(self) -> None:
+        """Hear again; the silence was our own."""
+        now = time.monotonic()
+        for silence in self.heard.values():
+            silence.since = now
+
     def ping_if_idle(self) -> None:
         """The venue's own ping, where it wants one."""
+
+    def renew(self) -> None:
+        """Have another link take its place, with overlap: a book that went wrong is sent anew to a new one."""
+        self.needs_successor = True
 
     def end(self, cause: str) -> None:
         """It is over; the first cause counts."""
@@ -141,7 +156,7 @@ class Link:
                         self.refused.append(event.reason)
                         self._confirmed(Subscribed(event.channel, event.symbols or ["?"]))
                     elif isinstance(event, ReconnectAsked):
-                        self.connection.renew()
+                        self.renew()
                 break
 
     def _confirmed(self, event: Subscribed) -> None:

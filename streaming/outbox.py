@@ -1,7 +1,8 @@
 """Published events in; on disk, then to the sinks out, a batch every few milliseconds.
 
 Overflow policy: what waits to be spooled is bounded; beyond that books, then quotes are dropped and counted. Trades,
-bars and notices never are: they wait in memory until the disk takes them, and /readyz says that it does not.
+bars and notices never are: they wait in memory until the disk takes them. `is_full` says that they fill it: then
+nothing more may be read from the venues, which whoever assembles the process sees to.
 """
 
 import asyncio
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 FLUSH_EVERY_S = 0.005
 WAITING_AT_MOST = 200_000
+_AT_MOST = 50_000
+"""Events in one transaction: what a disk that refused takes again piece by piece."""
+
 _RETRY_S = 1.0
 _SHED_AT_ONCE = 50_000
 _AT_ONCE = {Trade, Quote}  # what is sent as it comes; books wait for their interval, bars for their end
@@ -43,13 +47,25 @@ async def admitted() -> None:
 
 
 class Outbox:
-    """Everything that leaves the process goes through here, in order; `admit` raises where it may no longer."""
+    """Everything that leaves the process goes through here, in order; `admit` raises where it may no longer.
 
-    def __init__(self, spool: Spool, publish: Publish, admit: Callable[[], Awaitable[None]] = admitted) -> None:
+    `is_full` from `waiting_at_most` events on, until half of them are on disk.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        publish: Publish,
+        admit: Callable[[], Awaitable[None]] = admitted,
+        waiting_at_most: int = WAITING_AT_MOST,
+    ) -> None:
         self._spool = spool
         self._publish = publish
         self._admit = admit
+        self._waiting_at_most = waiting_at_most
         self._waiting: list[Published] = []
+        self._under_way = 0
+        self.is_full = False
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self.dropped: Counter[Kind] = Counter()
@@ -58,15 +74,16 @@ class Outbox:
         self.spooled = 0
 
     @property
-    def is_full(self) -> bool:
-        """Whether the disk takes nothing, and what is dear fills more memory than was meant for it."""
-        return len(self._waiting) >= WAITING_AT_MOST
+    def waiting(self) -> int:
+        """Events that are not on disk yet."""
+        return len(self._waiting) + self._under_way
 
     def put(self, events: Sequence[Published]) -> None:
         """Queue `events`; they are on disk some milliseconds later."""
         self._waiting += events
-        if len(self._waiting) >= WAITING_AT_MOST:
+        if len(self._waiting) + self._under_way >= self._waiting_at_most:
             self._drop()
+            self.is_full = self.is_full or self.waiting >= self._waiting_at_most
         self._wake.set()
 
     def _drop(self) -> None:
@@ -74,7 +91,7 @@ class Outbox:
             kept = [event for event in self._waiting if _KIND.get(type(event), "trades") != kind]
             self.dropped[kind] += len(self._waiting) - len(kept)
             self._waiting = kept
-            if len(kept) < WAITING_AT_MOST // 2:
+            if len(kept) < self._waiting_at_most // 2:
                 return
 
     async def run(self) -> None:
@@ -90,28 +107,41 @@ class Outbox:
         """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""
         self._wake.clear()
         await self._admit()
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        messages = _messages(waiting)
-        try:
-            last = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, messages)
-        except StorageError as error:
-            self._waiting = waiting + self._waiting
-            log.warning("spool refused", reason=str(error), waiting=len(self._waiting))
-            if isinstance(error, StorageFull):
-                await self.shed()
-            await asyncio.sleep(_RETRY_S)
-            self._wake.set()
-            return
-        self.last_id = last
-        self.spooled += len(waiting)
-        self.lag.measure(messages)
-        self._publish(messages, last)
+        due = len(self._waiting)
+        while due > 0 and self._waiting:
+            events = self._waiting[: min(due, _AT_MOST)]
+            del self._waiting[: len(events)]
+            due -= len(events)
+            messages = _messages(events)
+            self._under_way = len(events)
+            try:
+                last = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, messages)
+            except StorageError as error:
+                self._waiting = events + self._waiting
+                self._under_way = 0
+                await self._refused(error)
+                return
+            self._under_way = 0
+            self.is_full = self.is_full and self.waiting > self._waiting_at_most // 2
+            self.last_id = last
+            self.spooled += len(events)
+            self.lag.measure(messages)
+            self._publish(messages, last)
+
+    async def _refused(self, error: StorageError) -> None:
+        log.warning("spool refused", reason=str(error), waiting=len(self._waiting))
+        if isinstance(error, StorageFull):
+            await self.shed()
+        await asyncio.sleep(_RETRY_S)
+        self._wake.set()
 
     async def shed(self) -> tuple[Kind, int] | None:
-        """Give up the oldest of what is least dear on disk; which and how many events, None where only trades are."""
-        return await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.shed, 0, _SHED_AT_ONCE)
+        """Give up the oldest of what is least dear on disk; which and how many events, None where nothing was."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.shed, 0, _SHED_AT_ONCE)
+        except StorageError as error:
+            log.warning("nothing could be given up", reason=str(error))
+            return None
 
 
 def _messages(events: Sequence[Published]) -> list[Message]:

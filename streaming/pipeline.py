@@ -39,6 +39,8 @@ from streaming.tracked import LATE_NS, Tail, Tracked, continued
 _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
+_LAGGING_NS = _LAGGING_FOR_NS = 2_000_000_000
+_SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
 _RAW_AT_MOST = 4_096
 
 
@@ -81,6 +83,8 @@ class Pipeline:
         self._changed_books: set[str] = set()
         self._booked: set[str] = set()
         self._quote_sequences: dict[str, int] = {}
+        self._late_since_ns: dict[str, int] = {}
+        self._lagging: set[str] = set()
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
         self.holes = HoleBook(self._tracked, self.skew_ns, self.notice, put, now_ns)
@@ -127,6 +131,7 @@ class Pipeline:
         self.counts.received[link.connection.name] += len(events)
         if trade is not None and not trade.sent_late:
             self._estimate_skew(link.connection.venue, trade)
+            self._look_at_lag(link, trade)
         if out:
             self._put(out)
 
@@ -186,6 +191,9 @@ class Pipeline:
         elif outcome == "waiting":
             if link.connection.feed.snapshot_request is not None:
                 self.resync(link, update.instrument)
+            elif not link.needs_successor and update.ts_received - link.connected_ns > _SNAPSHOT_WITHIN_NS:
+                self._say(link, "book_resync", "no snapshot came", channels=["book"], instruments=[update.instrument])
+                self.resync(link, update.instrument)
         elif outcome in ("gap", "checksum"):
             cause = "checksum does not match" if outcome == "checksum" else "sequence jumped"
             self._say(link, "book_resync", cause, channels=["book"], instruments=[update.instrument])
@@ -226,7 +234,7 @@ class Pipeline:
             case SequenceGap(expected, got):
                 self.holes.jumped(link, expected, got - 1)
                 if "book" in link.connection.channels and link.connection.feed.snapshot_request is None:
-                    link.connection.renew()
+                    link.renew()
 
     def notice(self, notice: FeedNotice) -> None:
         """Pass on what happened to a connection."""
@@ -247,7 +255,7 @@ class Pipeline:
             if self._books.get(instrument) is book:
                 del self._books[instrument]
 
-    def tick(self, *, running: bool = True, turn: slice = slice(None)) -> None:
+    def tick(self, *, running: bool, turn: slice = slice(None)) -> None:
         """What time brings: closed bars, holes that nothing filled; with `running` also running bars and books.
 
         `turn` are the instruments whose turn it is to tell running bars and books: of all at once they take long.
@@ -300,6 +308,21 @@ class Pipeline:
         sample = trade.ts_received - trade.ts_event
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
+
+    def _look_at_lag(self, link: Link, trade: Trade) -> None:
+        """Say when all that a connection brings comes late, and when it no longer does: single trades may."""
+        name, venue = link.connection.name, link.connection.venue
+        lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
+        if lag_ns < _LAGGING_NS:
+            self._late_since_ns.pop(name, None)
+            if name in self._lagging:
+                self._lagging.discard(name)
+                self._say(link, "caught_up", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
+            return
+        since_ns = self._late_since_ns.setdefault(name, trade.ts_received)
+        if name not in self._lagging and trade.ts_received - since_ns > _LAGGING_FOR_NS:
+            self._lagging.add(name)
+            self._say(link, "lagging", f"trades come {lag_ns / 1e9:.1f} s late", channels=["trades"])
 
 
 def _broken_rule(trade: Trade) -> str:

@@ -6,6 +6,7 @@ A hole that history does not fill stays in `venue_events` as a gap without a rep
 import asyncio
 import datetime as dt
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from md_platform.domain.events import Bar, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import UTC, Interval
 from md_platform.domain.live_periods import MINUTE_NS
-from md_platform.errors import MalformedPayload, SourceError, UserError
+from md_platform.errors import MalformedPayload, SourceError, StorageError, UserError
 from md_platform.sources.history import HistorySources
 from md_platform.venues import VENUES
 from streaming.holes import MARGIN_NS, Hole
@@ -27,54 +28,63 @@ log = structlog.get_logger(__name__)
 _WAITS_S = (0.5, 2.0, 5.0, 15.0, 60.0)
 _PROOF_NS = 300 * 1_000_000_000  # before a hole
 _LONGEST_NS = 24 * 3_600 * 1_000_000_000
-_QUEUE = 10_000
+_HOLES_AT_MOST = 10_000
 _SETTLED_S = 3.0  # after the end of a hole history is asked
-_WORKERS = 4
+_AT_ONCE = 4
 
 
 class Repair:
-    """Fills holes in the background. Overflow policy: beyond the queue a hole is left open, and said so."""
+    """Fills holes in the background, a few at once; those that wait for their time keep no other one waiting.
+
+    Of an instrument one is asked at a time: two downloads of one interval would take each other's pages away.
+    Overflow policy: beyond _HOLES_AT_MOST a hole is left open, and said so.
+    """
 
     def __init__(self, sources: HistorySources, give: Callable[[Hole, Sequence[Trade] | Sequence[Bar]], bool]) -> None:
         self._sources = sources
         self._give = give
-        self._queue: asyncio.Queue[Hole] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[Hole] = asyncio.Queue()
+        self._asking = asyncio.Semaphore(_AT_ONCE)
+        self._of_instrument: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._open = 0
         self.left_open = 0
 
     def put(self, hole: Hole) -> None:
         """Queue a hole."""
-        if (hole.end_ns - hole.start_ns > _LONGEST_NS and not hole.by_bars) or self._queue.full():
-            self._leave(hole, "too long for the live process" if not self._queue.full() else "too many holes")
+        if self._open >= _HOLES_AT_MOST:
+            self._leave(hole, "too many holes")
+        elif hole.end_ns - hole.start_ns > _LONGEST_NS and not hole.by_bars:
+            self._leave(hole, "too long for the live process")
         else:
+            self._open += 1
             self._queue.put_nowait(hole)
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(_WORKERS):
-                group.create_task(self._work())
+            while True:
+                group.create_task(self._fill(await self._queue.get()))
 
-    async def _work(self) -> None:
-        while True:
-            hole = await self._queue.get()
-            reason = "history does not have all of it"
-            for wait_s in _WAITS_S:
-                await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
-                hole = served_part(hole, time.time_ns())
-                try:
+    async def _fill(self, hole: Hole) -> None:
+        reason = "history does not have all of it"
+        for wait_s in _WAITS_S:
+            await asyncio.sleep(max(wait_s, hole.end_ns / 1e9 + _SETTLED_S - time.time()))
+            hole = served_part(hole, time.time_ns())
+            try:
+                async with self._of_instrument[hole.instrument.id], self._asking:
                     found = await asyncio.to_thread(self._asked, hole)
-                except (SourceError, UserError) as error:
-                    reason = str(error)
-                    if not error.retryable:
-                        self._leave(hole, reason)
-                        break
-                    continue
-                if _fills(found, hole):
-                    if self._give(hole, found):
-                        break
-                    reason = "nothing shows that history gives trades the ids that the feed gives them"
-            else:
-                self._leave(hole, reason)
+            except (SourceError, UserError, StorageError) as error:
+                reason = str(error)
+                if not (error.retryable or isinstance(error, StorageError)):  # a disk may take a page later
+                    break
+                continue
+            if _fills(found, hole):
+                if self._give(hole, found):
+                    self._open -= 1
+                    return
+                reason = "nothing shows that history gives trades the ids that the feed gives them"
+        self._open -= 1
+        self._leave(hole, reason)
 
     def _leave(self, hole: Hole, reason: str) -> None:
         self.left_open += 1

@@ -214,7 +214,8 @@ class LiveProcess:
             self._outbox.run(),
             *(each.run() for each in self._deliveries),
             self._repair.run(),
-            ticks(self._pipeline),
+            ticks(self._pipeline, lambda: self._outbox.is_full),
+            hold_back(self._outbox, self._connections, self._pipeline),
             guard_disk(self._outbox, self._pipeline, self._config.spool),
             checkpoints(self._config.spool),
             *(self._serve(venue, instruments) for venue, instruments in self._venues.items()),
@@ -269,11 +270,28 @@ def to_all(to_sinks: Sequence[Delivery]) -> Callable[[Sequence[Message], int], N
     return put
 
 
-async def ticks(pipeline: Pipeline) -> None:
-    """Call what depends on time."""
+async def ticks(pipeline: Pipeline, is_full: Callable[[], bool]) -> None:
+    """Call what depends on time. Bars that still run are for who looks now: nothing that should wait for a disk."""
     for turn in itertools.cycle(range(_RUNNING_EVERY_TICKS)):
         await asyncio.sleep(_TICK_S)
-        pipeline.tick(turn=slice(turn, None, _RUNNING_EVERY_TICKS))
+        pipeline.tick(running=not is_full(), turn=slice(turn, None, _RUNNING_EVERY_TICKS))
+
+
+async def hold_back(outbox: Outbox, connections: Collection[Connection], pipeline: Pipeline) -> None:
+    """Have `connections` read nothing while the outbox is full, and say so."""
+    is_held = False
+    while True:
+        await asyncio.sleep(_TICK_S)
+        for connection in connections:
+            if outbox.is_full:
+                connection.hold()
+            else:
+                connection.release()
+        if is_held != outbox.is_full:
+            is_held = outbox.is_full
+            cause = f"{outbox.waiting} events wait for the disk"
+            pipeline.notice(FeedNotice("held" if is_held else "released", "", "", "", time.time_ns(), cause))
+            log.error(cause, held=is_held)
 
 
 async def guard_disk(outbox: Outbox, pipeline: Pipeline, spool: Path) -> None:

@@ -37,7 +37,7 @@ class Snapshots:
         """Ask for the book of an instrument, unless that is under way."""
         connection = link.connection
         if connection.feed.snapshot_request is None:
-            connection.renew()
+            link.renew()
             return
         key = link, instrument_id
         if key in self._asked:

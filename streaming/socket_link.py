@@ -97,6 +97,17 @@ class SocketLink(Link, picows.WSListener):
         if self._transport is not None:
             self._transport.disconnect()
 
+    def pause(self) -> None:
+        """Read nothing more: the venue's socket fills, and it waits."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.underlying_transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again what has waited."""
+        super().resume()
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
+
     def ping_if_idle(self) -> None:
         """The venue's own ping, where it wants one."""
         feed = self.connection.feed

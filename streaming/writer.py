@@ -3,20 +3,21 @@
 While the database is away the spools grow; when it is back, everything is stored in order, each event once.
 """
 
+import contextlib
 import json
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
 import msgspec
 import structlog
 
-from md_platform.domain.events import Bar, DayStatistics, IndicatorValues
+from md_platform.domain.events import Bar, DayStatistics, IndicatorValues, Quarantined
 from md_platform.domain.wire import Published, decode
-from md_platform.errors import StorageError, StorageFull
+from md_platform.errors import StorageError, StorageFull, Unstorable
 from md_platform.settings import KeptFor
 from md_platform.storage.live_rows import Stored
 from md_platform.storage.live_store import LiveStore
@@ -57,8 +58,9 @@ class Writer:
         """Store until told to stop; what is in the spools by then stays there for the next one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         while not self._stopping():
-            (self._folder / _BEAT).touch()
             try:
+                with contextlib.suppress(OSError):  # a full disk takes no beat, and that is no reason to stop
+                    (self._folder / _BEAT).touch()
                 self._look()
                 self._maintain()
                 events = sum(self._drain(path, spool) for path, spool in self._spools.items())
@@ -95,20 +97,32 @@ class Writer:
             self._write(spool, rows, self._after[path])
             self._after[path] = rows[-1].id
         told = {"row": self._after[path], "stored": self.stored, "behind_s": _behind_s(rows)}
-        path.with_name(_BEAT).write_text(json.dumps(told))
+        with contextlib.suppress(OSError):
+            path.with_name(_BEAT).write_text(json.dumps(told))
         return sum(row.message.events for row in rows)
 
     def _write(self, spool: Spool, rows: list[Spooled], after: int) -> None:
-        events: list[Stored] = []
-        for row in rows:
-            try:
-                events += [event for event in decode(row.message.payload) if _is_kept(event)]
-            except msgspec.MsgspecError as error:
-                raise StorageError(
-                    f"row {row.id} of {spool.path} cannot be read ({error}): was it written by another version?"
-                ) from error
-        written = self._store.write(events, spool.id, rows[-1].id, after)
+        """Store `rows`, in ever smaller parts where they hold one that cannot be: that one goes to quarantine."""
+        try:
+            self._write_events(spool, [event for row in rows for event in _kept(row)], rows[-1].id, after)
+        except Unstorable as error:
+            if len(rows) == 1:
+                self._quarantine(spool, rows[0], after, str(error))
+                return
+            half = len(rows) // 2
+            self._write(spool, rows[:half], after)
+            self._write(spool, rows[half:], rows[half - 1].id)
+
+    def _write_events(self, spool: Spool, events: Sequence[Stored], upto: int, after: int) -> None:
+        written = self._store.write(events, spool.id, upto, after)
         self.stored += written.stored.total()
+
+    def _quarantine(self, spool: Spool, row: Spooled, after: int, reason: str) -> None:
+        """Keep the message of `row` whole, beside what venues sent and no rule took."""
+        log.error("a message cannot be stored", spool=str(spool.path), row=row.id, reason=reason)
+        told = f"{row.message.channel}: {reason}".replace("\0", "")
+        kept = Quarantined("", "spool", row.at_ns, told, row.message.payload)
+        self._write_events(spool, [kept], row.id, after)
 
     def _maintain(self) -> None:
         now = time.monotonic()
@@ -118,7 +132,10 @@ class Writer:
             self._kept_at = now
         if now - self._forgot_at > _FORGET_EVERY_S:
             for path, after in self._after.items():
-                self._forget(self._spools[path], after, time.time_ns() - TAIL_NS)
+                try:
+                    self._forget(self._spools[path], after, time.time_ns() - TAIL_NS)
+                except StorageError as error:
+                    log.warning("what is stored stays in the spool", spool=str(path), reason=str(error))
             self._forgot_at = now
 
     def _forget(self, spool: Spool, after: int, before_ns: int) -> None:
@@ -128,6 +145,14 @@ class Writer:
             return
         for sink, messages in spool.overrun(after, before_ns).items():
             log.error("disk nearly full: a sink that is behind loses messages", sink=sink, messages=messages)
+
+
+def _kept(row: Spooled) -> Iterator[Stored]:
+    """Events of a row that are stored; Unstorable where it cannot be read."""
+    try:
+        yield from (event for event in decode(row.message.payload) if _is_kept(event))
+    except msgspec.MsgspecError as error:
+        raise Unstorable(f"it cannot be read ({error}): was it written by another version?") from error
 
 
 def _is_kept(event: Published) -> TypeGuard[Stored]:

@@ -9,11 +9,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from md_platform.access.principal import ROLES
 from md_platform.api import health, metrics, problems
+from md_platform.api.body_limit import BodyLimit
 from md_platform.api.browsers import LocalOnly
 from md_platform.api.compression import Compression
 from md_platform.api.config import ApiConfig
 from md_platform.api.dependencies import Anyone, Requires
+from md_platform.api.description import describe
 from md_platform.api.middleware import RequestScope
 from md_platform.api.routes import ROUTERS
 from md_platform.api.stores import Stores
@@ -47,7 +50,6 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
         docs_url=None,  # its page comes from a CDN
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=config.max_body_bytes,
         telemetry={"tracing": config.is_traced, "metrics": False, "logs": False},
     )
     app.state.stores = stores
@@ -57,7 +59,10 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     app.include_router(metrics.router, responses=problems.RESPONSES)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)
+    app.state.allowed = _allowed(app)
+    describe(app)
     roles(app)
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
     app.add_middleware(Compression)
     if config.is_open:
         app.add_middleware(LocalOnly, cors_origins=config.cors_origins)
@@ -74,9 +79,18 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     return app
 
 
+def _allowed(app: FastAPI) -> dict[object, str]:
+    """What the path of each endpoint takes, as the header Allow says it."""
+    methods: dict[str, set[str]] = {}
+    contexts = list(iter_route_contexts(app.routes))
+    for context in contexts:
+        methods.setdefault(str(context.path_format), set()).update(context.methods or ())
+    return {context.endpoint: ", ".join(sorted(methods[str(context.path_format)])) for context in contexts}
+
+
 def templates(app: FastAPI) -> dict[object, str]:
     """The template of each route of `app`, as /api/v1/bars/{id}, by its endpoint."""
-    return {context.endpoint: str(context.path) for context in iter_route_contexts(app.routes)}
+    return {context.endpoint: str(context.path_format) for context in iter_route_contexts(app.routes)}
 
 
 def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:
@@ -88,8 +102,12 @@ def roles(app: FastAPI) -> dict[tuple[str, str], Requires | Anyone]:
             if not needs:
                 raise ValueError(f"{context.path} names no role: give it reader(), trader(), admin() or anyone()")
             for method in context.methods or ():
-                found[method, str(context.path)] = needs[-1]
+                found[method, str(context.path_format)] = max(needs, key=_rank)
     return found
+
+
+def _rank(needs: Requires | Anyone) -> int:
+    return 1 + ROLES.index(needs.role) if isinstance(needs, Requires) else 0
 
 
 def _calls(dependant: Dependant) -> list[object]:

@@ -21,12 +21,12 @@ _BEARER = HTTPBearer(auto_error=False, description="An API key `mdp_...` or a JW
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key, where Authorization is not free.")
 
 
-def _stores(request: Request) -> Stores:
+async def _stores(request: Request) -> Stores:
     stores: Stores = request.app.state.stores
     return stores
 
 
-def _config(request: Request) -> ApiConfig:
+async def _config(request: Request) -> ApiConfig:
     config: ApiConfig = request.app.state.config
     return config
 
@@ -50,11 +50,13 @@ class Requires:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
         key: Annotated[str | None, Security(_KEY)],
     ) -> Principal:
-        """Also counts the request against the principal's tier."""
-        stores = _stores(request)
-        principal = await _principal(request, stores, bearer.credentials if bearer else key)
-        request.state.principal = principal
-        request.state.allowance = await stores.rates.take(principal)
+        """Also counts the request against the principal's tier, once, though a router and its route both require."""
+        principal: Principal | None = getattr(request.state, "principal", None)
+        if principal is None:
+            stores: Stores = request.app.state.stores
+            principal = await _principal(request, stores, bearer.credentials if bearer else key)
+            request.state.principal = principal
+            request.state.allowance = await stores.rates.take(principal)
         principal.require(self.role, self.scope)
         return principal
 

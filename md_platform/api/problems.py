@@ -146,4 +146,7 @@ def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is installed for
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     detail = str(error.detail) or HTTPStatus(error.status_code).description
-    return _problem(error.status_code, kind, detail, request.url.path, request.state.trace_id, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (endpoint := request.scope.get("endpoint")):
+        headers["allow"] = request.app.state.allowed[endpoint]  # Starlette's has those of one route of the path only
+    return _problem(error.status_code, kind, detail, request.url.path, request.state.trace_id, headers=headers)

@@ -40,6 +40,7 @@ class Stores:
 
     async def close(self) -> None:
         """Write what waits, and close every connection."""
+        await asyncio.to_thread(self.operations.close)
         self.market.close()
         await self.redis.aclose()
         await asyncio.to_thread(self.authenticator.close)

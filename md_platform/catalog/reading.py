@@ -110,10 +110,15 @@ class Reader:
     def _frame(self, selection: Selection, chunk: Chunk) -> pl.DataFrame:
         dataset = selection.dataset
         rows = self._archived(selection, chunk) if chunk.place == "archive" else None
-        if rows is None:
-            paths = [path for date in chunk.dates for path in self._paths(dataset, selection.instrument, date)]
-            rows = self._lake.read(paths)
-        return _in_shape(rows, selection, chunk.interval)
+        if rows is not None:  # of this interval and timeframe, in order
+            return _in_shape(rows, selection)
+        paths = [path for date in chunk.dates for path in self._paths(dataset, selection.instrument, date)]
+        rows = self._lake.read(paths)
+        return (
+            pl.DataFrame(schema=selection.schema)
+            if rows is None
+            else _in_shape(_inside(rows, selection, chunk.interval), selection)
+        )
 
     def _archived(self, selection: Selection, chunk: Chunk) -> pl.DataFrame | None:
         dataset = selection.dataset
@@ -159,17 +164,28 @@ def _clipped(selection: Selection, dates: Sequence[dt.date]) -> Interval:
     return Interval(max(first, selection.interval.start), min(end, selection.interval.end))
 
 
-def _in_shape(rows: pl.DataFrame | None, selection: Selection, interval: Interval) -> pl.DataFrame:
-    schema, time = selection.schema, selection.dataset.time
-    if rows is None:
-        return pl.DataFrame(schema=schema)
+def _inside(rows: pl.DataFrame, selection: Selection, interval: Interval) -> pl.DataFrame:
+    time = selection.dataset.time
     inside = (pl.col(time) >= interval.start) & (pl.col(time) < interval.end)
     if selection.dataset.layer == "quarantine":
         inside |= pl.col(time).is_null()  # a reason to be there
     rows = rows.filter(inside)
     if selection.timeframe is not None:
         rows = rows.filter(pl.col("timeframe") == selection.timeframe.value)
+    return rows
+
+
+def _in_shape(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    schema, time = selection.schema, selection.dataset.time
+    if rows.schema == schema and _is_ascending(rows[time]):
+        return rows
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in rows.columns]
     order = [pl.col("timeframe").replace_strict(_LENGTHS)] if "timeframe" in schema else []
     sources = [pl.col(name) for name in ("source", "revision") if name in schema]
     return rows.with_columns(missing).select(schema.names()).sort(time, *order, *sources, maintain_order=True)
+
+
+def _is_ascending(times: pl.Series) -> bool:
+    """Whether each is later than the one before: then there is nothing to sort."""
+    values = times.to_physical()
+    return values.null_count() == 0 and bool((values.slice(1) > values.slice(0, max(len(values) - 1, 0))).all())

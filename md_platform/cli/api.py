@@ -21,12 +21,13 @@ def api(
     import uvicorn
 
     from md_platform.access.binding import require_safe, require_tls
+    from md_platform.cli.access import access_config
     from md_platform.settings import load_settings
     from md_platform.telemetry import configure_logging
 
     configure_logging()
     settings = load_settings()
-    require_safe("MDP_API_HOST", settings.api_host, is_open=settings.auth == "open")
+    require_safe("MDP_API_HOST", settings.api_host, is_open=access_config(settings).is_open)
     tls = require_tls(settings.tls_certificate, settings.tls_key)
     with tempfile.TemporaryDirectory(prefix="mdp-api-") as folder:
         if workers > 1:
@@ -63,7 +64,9 @@ def application() -> "FastAPI":
     from md_platform.api.operations import Operations
     from md_platform.api.stores import Stores, redis_client
     from md_platform.cli.access import access_config
+    from md_platform.cli.load import dagster_url, listing_of
     from md_platform.embedded.platform import database_url, redis_url
+    from md_platform.loading.loader import Loader
     from md_platform.orchestrator import Orchestrator
     from md_platform.serving.market import open_market
     from md_platform.settings import load_settings, load_universes
@@ -79,6 +82,9 @@ def application() -> "FastAPI":
     access = access_config(settings)
     if settings.otlp_url:
         tracing.send_to(settings.otlp_url)
+    universes = load_universes(settings.universes_file)
+    # a request must not wait as long for Dagster as a command may
+    orchestrator = Orchestrator(dagster_url(settings), timeout_s=10, patience_s=5)
     stores = Stores(
         database_url=database,
         redis=redis_client(redis),
@@ -86,9 +92,15 @@ def application() -> "FastAPI":
         archive=archive,
         ledger=market.ledger,
         reader=market.history,
-        universes=load_universes(settings.universes_file),
+        universes=universes,
         market=market,
-        operations=Operations(Orchestrator(f"http://127.0.0.1:{settings.dagster_port}")),
+        operations=Operations.open(
+            database,
+            orchestrator,
+            Loader(market.ledger, orchestrator, universes),
+            listing_of(settings),
+            settings.instruments,
+        ),
         authenticator=Authenticator(access, database, redis),
         rates=Rates(redis),
         audit=Audit(database, settings.retention_audit),

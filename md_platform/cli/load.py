@@ -15,10 +15,10 @@ from md_platform.cli.services import Json
 if TYPE_CHECKING:
     from md_platform.catalog.backfill import Launch
     from md_platform.cli.load_report import Screen
-    from md_platform.cli.loading import FinishedRun, Load, Loader
-    from md_platform.cli.naming import Listing
     from md_platform.domain.instruments import Instrument
     from md_platform.embedded.platform import Running
+    from md_platform.loading.loader import FinishedRun, Load, Loader
+    from md_platform.loading.naming import Listing
     from md_platform.settings import Settings, Universe
     from md_platform.sources.files import FilePlan
 
@@ -43,9 +43,9 @@ def backfill(
     """Fetch days of instruments and take them through to the archive; what is there already is left alone."""
     from md_platform.catalog.backfill import Chain
     from md_platform.cli.load_report import Screen
-    from md_platform.cli.loading import Load
-    from md_platform.cli.naming import resolve
     from md_platform.domain.intervals import UTC, parse_interval
+    from md_platform.loading.loader import Load
+    from md_platform.loading.naming import resolve
     from md_platform.settings import load_settings
 
     _quiet()
@@ -59,7 +59,7 @@ def backfill(
     loader.require_days(instruments, days, now.date())
     loader.register(instruments)
     load = Load(tuple(instruments), tuple(days), chain)
-    with Screen(_dagster_url(settings), load, as_json=as_json) as screen:
+    with Screen(dagster_url(settings), load, as_json=as_json) as screen:
         try:
             for earlier in loader.under_way(load):
                 screen.say(f"load {earlier} is still making some of these partitions: waiting for it")
@@ -78,9 +78,9 @@ def first_load(running: "Running") -> None:
     """
     from md_platform.catalog.backfill import Chain
     from md_platform.cli.load_report import Screen
-    from md_platform.cli.loading import Load
-    from md_platform.cli.naming import resolve
     from md_platform.domain.intervals import DAY, UTC
+    from md_platform.loading.loader import Load
+    from md_platform.loading.naming import resolve
 
     settings = running.settings
     registered, loader, listing = _open(settings)
@@ -92,7 +92,7 @@ def first_load(running: "Running") -> None:
         members = tuple(each for each in instruments if _needs_trades(each.venue) == trades)
         if members:
             load = Load(members, days, Chain("archive", trades=trades))
-            with Screen(_dagster_url(settings), load, as_json=False) as screen:
+            with Screen(dagster_url(settings), load, as_json=False) as screen:
                 _run(loader, load, loader.plan(load), screen)
 
 
@@ -124,10 +124,10 @@ def import_(
     """Import bars or trades from files and take them through to the archive."""
     from md_platform.catalog.backfill import Chain
     from md_platform.cli.load_report import Screen, show_plans
-    from md_platform.cli.loading import Load
-    from md_platform.cli.naming import resolve
     from md_platform.domain.intervals import UTC
     from md_platform.errors import InvalidFile
+    from md_platform.loading.loader import Load
+    from md_platform.loading.naming import resolve
     from md_platform.settings import load_settings, load_universes
 
     _quiet()
@@ -149,7 +149,7 @@ def import_(
     loader.require_days(found, finished, today)
     loader.register(found)
     load = Load(tuple(found), tuple(finished), chain)
-    with Screen(_dagster_url(settings), load, as_json=as_json) as screen:
+    with Screen(dagster_url(settings), load, as_json=as_json) as screen:
         for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
             screen.say(warning)
         if len(finished) < len(days):
@@ -221,9 +221,9 @@ def _understood(
 
 def _named_alone(settings: "Settings", text: str) -> "Instrument":
     """The instrument as the platform knows it, where it runs; else what its canonical id says."""
-    from md_platform.cli.naming import resolve
     from md_platform.domain.instruments import Instrument
     from md_platform.errors import ServiceError, SourceUnavailable, StorageError
+    from md_platform.loading.naming import resolve
 
     try:
         registered, _, _ = _open(settings)
@@ -257,18 +257,28 @@ def _quiet() -> None:
 
 def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
     """Registered instruments, what loads, and what asks a venue for its instruments."""
+    from md_platform.catalog.ledger import Ledger
+    from md_platform.embedded.platform import database_url
+    from md_platform.loading.loader import Loader
+    from md_platform.orchestrator import Orchestrator
+    from md_platform.settings import load_universes
+
+    ledger = Ledger(database_url(settings))
+    orchestrator = Orchestrator(dagster_url(settings))
+    registered = [instrument for instrument, _ in ledger.instruments()]
+    loader = Loader(ledger, orchestrator, load_universes(settings.universes_file))
+    return registered, loader, listing_of(settings)
+
+
+def listing_of(settings: "Settings") -> "Listing":
+    """What asks a venue for its instruments."""
     import os
 
-    from md_platform.catalog.ledger import Ledger
-    from md_platform.cli.loading import Loader
     from md_platform.embedded.home import Home
-    from md_platform.embedded.platform import child_environment, database_url
-    from md_platform.orchestrator import Orchestrator
-    from md_platform.settings import load_universes, venue_urls
+    from md_platform.embedded.platform import child_environment
+    from md_platform.settings import venue_urls
 
     home = Home.at(settings.home)
-    ledger = Ledger(database_url(settings))
-    orchestrator = Orchestrator(_dagster_url(settings))
 
     def listing(venue: str) -> "list[Instrument]":
         from md_platform.sources.fetch import RetryPolicy
@@ -278,11 +288,11 @@ def _open(settings: "Settings") -> "tuple[list[Instrument], Loader, Listing]":
         retry = RetryPolicy(attempts=2, connect_timeout_s=5)
         return HistorySources(urls, home.path / "downloads", retry=retry).instruments(venue)
 
-    registered = [instrument for instrument, _ in ledger.instruments()]
-    return registered, Loader(ledger, orchestrator, load_universes(settings.universes_file)), listing
+    return listing
 
 
-def _dagster_url(settings: "Settings") -> str:
+def dagster_url(settings: "Settings") -> str:
+    """Where Dagster's webserver is."""
     return f"http://127.0.0.1:{settings.dagster_port}"
 
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from md_platform.catalog.backfill import Launch, Problem, Summary
 from md_platform.catalog.ledger import Status
 from md_platform.catalog.ranges import blocks
-from md_platform.cli import loading
 from md_platform.cli.tables import cell, console, heading_table, iso
+from md_platform.loading import loader as loading
 from md_platform.sources.files import FilePlan
 from md_platform.telemetry import redact
 

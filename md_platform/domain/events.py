@@ -139,8 +139,9 @@ class DayStatistics(msgspec.Struct, array_like=True, gc=False, tag="day"):
 
 
 NoticeKind = Literal[
-    "connected", "disconnected", "gap", "repaired", "stalled", "halted", "resumed", "book_resync", "shed", "refused"
-]
+    "connected", "disconnected", "gap", "repaired", "stalled", "lagging", "caught_up", "halted", "resumed",
+    "book_resync", "shed", "held", "released", "refused"
+]  # fmt: skip
 
 
 class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):

@@ -59,6 +59,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_live(settings, home, running=owner is not None),
         _served(
             "REST API",
+            settings,
             serving_services.api_address(settings),
             settings.api_port,
             "MDP_API_PORT",
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
         ),
         _served(
             "gateway",
+            settings,
             serving_services.gateway_address(settings),
             settings.gateway_port,
             "MDP_GATEWAY_PORT",
@@ -183,12 +185,12 @@ def _live(settings: Settings, home: Home, *, running: bool) -> Iterator[Finding]
         yield Finding("live writer", "", str(home.stream), "wrong", "stores nothing", _LOGS)
 
 
-def _served(part: str, address: str, port: int, variable: str, *, running: bool) -> Finding:
+def _served(part: str, settings: Settings, address: str, port: int, variable: str, *, running: bool) -> Finding:
     """A process that serves data, by its own word."""
     if not running:
         return _port(part, port, variable)
     try:
-        answer = httpx.get(f"{address}/readyz", timeout=5).json()
+        answer = httpx.get(f"{address}/readyz", timeout=5, verify=serving_services.trusted(settings)).json()
     except (httpx.HTTPError, ValueError) as error:
         return Finding(part, "", address, "wrong", f"does not answer: {error}", _LOGS)
     away = [name for name, each in answer["dependencies"].items() if not each["ok"]]

@@ -1,5 +1,6 @@
 """The processes that serve data as services."""
 
+import ssl
 import sys
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ def api(environment: Mapping[str, str], settings: Settings) -> Service:
     return Service(
         name="api",
         argv=(sys.executable, "-m", "md_platform.cli", "api"),
-        probe=lambda: is_healthy(address),
+        probe=lambda: is_healthy(address, trusted(settings)),
         address=address,
         environment=environment,
     )
@@ -26,7 +27,7 @@ def gateway(environment: Mapping[str, str], settings: Settings) -> Service:
     return Service(
         name="gateway",
         argv=(sys.executable, "-m", "md_platform.cli", "gateway"),
-        probe=lambda: is_healthy(address),
+        probe=lambda: is_healthy(address, trusted(settings)),
         address=address,
         environment=environment,
     )
@@ -34,13 +35,24 @@ def gateway(environment: Mapping[str, str], settings: Settings) -> Service:
 
 def api_address(settings: Settings) -> str:
     """Where the REST API is reached from this machine."""
-    return _address(settings.api_host, settings.api_port)
+    return _address(settings, settings.api_host, settings.api_port)
 
 
 def gateway_address(settings: Settings) -> str:
     """Where the gateway is reached from this machine, for health; clients say ws:// instead."""
-    return _address(settings.gateway_host, settings.gateway_port)
+    return _address(settings, settings.gateway_host, settings.gateway_port)
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://{LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"
+def trusted(settings: Settings) -> ssl.SSLContext | bool:
+    """Whom to believe when asking our own servers: the certificate that they were given, for whatever name it is."""
+    if settings.tls_certificate is None:
+        return True
+    context = ssl.create_default_context(cafile=settings.tls_certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
+
+
+def _address(settings: Settings, host: str, port: int) -> str:
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://{LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"

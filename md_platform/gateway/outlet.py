@@ -20,7 +20,7 @@ TOO_FAR_BYTES = 1 << 20
 """Unsent bytes at which one that wants everything is closed."""
 
 _CAUGHT_UP_BYTES = 32 << 10
-_LAST_WORDS_S = 3.0
+_LAST_WORDS_S = 10.0
 
 
 class Outlet(picows.WSListener):

@@ -94,7 +94,8 @@ class Gateway:
             port = server.sockets[0].getsockname()[1]
             log.info("gateway listens", host=self._config.host, port=port)
             ready(port)
-            await hub
+            await asyncio.wait((hub,))
+            hub.result()
         finally:
             server.close()
             for session in list(self.sessions):
@@ -102,8 +103,9 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOPPED_WITHIN_S):
                     await self._empty.wait()
-            hub.cancel()
-            await asyncio.gather(hub, return_exceptions=True)
+            while not hub.done():
+                hub.cancel()  # more than once: a library may take a cancellation that comes while it connects
+                await asyncio.wait((hub,), timeout=1)
             await self.hub.close()
             self.past.close()
 

@@ -8,11 +8,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from itertools import count as counted
+from typing import NamedTuple
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from md_platform.sandbox.clock import SimulatedTime
-from md_platform.sandbox.faults import ArmedFault, Faults, Kind, Marks
+from md_platform.sandbox.faults import ArmedFault, Faults, Kind, Marks, with_wrong_checksum
+from md_platform.sandbox.frame_log import FrameLog
 from md_platform.sandbox.live import Frame, Session
 
 _LOG = logging.getLogger(__name__)
@@ -20,13 +23,37 @@ _TICK_S = 0.02
 _MOST_AT_ONCE_US = 2_000_000
 """Simulated time rendered in one go: at speeds too high for this machine, streams lag instead of blocking the rest."""
 _QUEUE = 20_000
-_FRAME_FAULTS: tuple[Kind, ...] = ("gap", "late_trade", "malformed", "duplicate", "out_of_order")
+_FRAME_FAULTS: tuple[Kind, ...] = (
+    "gap",
+    "late_trade",
+    "malformed",
+    "duplicate",
+    "out_of_order",
+    "bad_checksum",
+    "slow",
+)
+_ONLY_ON: dict[Kind, str] = {"late_trade": "trades", "bad_checksum": "book"}
+
+
+class Waiting(NamedTuple):
+    """A frame's text in the queue of its connection, and the wall-clock time that sending it takes."""
+
+    text: str
+    delay_s: float = 0.0
 
 
 class Connection:
     """One client: its session, what it has been sent, what faults hold back from it."""
 
-    def __init__(self, socket: web.WebSocketResponse, session: Session, protocol: str, faults: Faults) -> None:
+    def __init__(
+        self,
+        number: int,
+        socket: web.WebSocketResponse,
+        session: Session,
+        protocol: str,
+        faults: Faults,
+    ) -> None:
+        self.number = number
         self.socket = socket
         self.session = session
         self.protocol = protocol
@@ -35,7 +62,7 @@ class Connection:
         self.opened_us = self.last_us = 0
         self.cut_by: set[int] = set()
         self._faults = faults
-        self._queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[Waiting] = asyncio.Queue(_QUEUE)
         self._late: list[Frame] = []
         self._swapped: list[Frame] = []
 
@@ -44,7 +71,7 @@ class Connection:
         if self._faults.armed or self._late or self._swapped:
             frames = self._faulty(frames, now_us)
         for frame in frames:
-            self._queue.put_nowait(frame.text)
+            self._queue.put_nowait(Waiting(frame.text, frame.delay_s))
 
     def _faulty(self, frames: list[Frame], now_us: int) -> list[Frame]:
         ready = [frame for frame in self._late if frame.time_us <= now_us]
@@ -59,8 +86,7 @@ class Connection:
         if self._faults.any(("stall",), marks, frame.time_us):
             return []
         kinds = _FRAME_FAULTS if frame.channel != "reply" else ()
-        if frame.channel != "trades":
-            kinds = tuple(kind for kind in kinds if kind != "late_trade")
+        kinds = tuple(kind for kind in kinds if _ONLY_ON.get(kind, frame.channel) == frame.channel)
         armed = self._faults.striking(kinds, marks, frame.time_us)
         out: list[Frame] = []
         match armed.fault.kind if armed else None:
@@ -72,6 +98,10 @@ class Connection:
                 out = [frame._replace(text=frame.text[: len(frame.text) // 2])]
             case "duplicate":
                 out = [frame, frame]
+            case "bad_checksum":
+                out = [frame._replace(text=with_wrong_checksum(frame.text))]
+            case "slow" if armed is not None:
+                out = [frame._replace(delay_s=armed.fault.delay_s)]
             case "out_of_order":
                 self._swapped.append(frame)
                 return []
@@ -85,19 +115,25 @@ class Connection:
             return [*out, *waiting]
         return out
 
-    async def write(self) -> None:
-        """Send what is queued, until cancelled or closed."""
+    async def write(self, took: Callable[[str], None]) -> None:
+        """Send what is queued, until cancelled or closed; `took` is told of each frame that the socket took."""
         with contextlib.suppress(ConnectionError):
             while not self.socket.closed:
-                await self.socket.send_str(await self._queue.get())
+                waiting = await self._queue.get()
+                if waiting.delay_s:
+                    await asyncio.sleep(waiting.delay_s)
+                await self.socket.send_str(waiting.text)
+                took(waiting.text)
 
 
 class Connections:
     """All live connections and the pump that feeds them."""
 
-    def __init__(self, clock: SimulatedTime, faults: Faults) -> None:
+    def __init__(self, clock: SimulatedTime, faults: Faults, frame_log: FrameLog | None = None) -> None:
         self._clock = clock
         self._faults = faults
+        self._frame_log = frame_log
+        self._numbers = counted(1)
         self.open: set[Connection] = set()
 
     async def pump(self) -> None:
@@ -120,12 +156,12 @@ class Connections:
         )
         await socket.prepare(request)
         now_us = self._clock.now_us()
-        connection = Connection(socket, session_at(now_us), protocol, self._faults)
+        connection = Connection(next(self._numbers), socket, session_at(now_us), protocol, self._faults)
         connection.transport = request.transport
         connection.opened_us = connection.last_us = now_us
         connection.deliver(connection.session.open(now_us), now_us)
         self.open.add(connection)
-        writer = asyncio.create_task(connection.write())
+        writer = asyncio.create_task(connection.write(lambda text: self._took(connection, text)))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -141,6 +177,10 @@ class Connections:
         """Say goodbye to everyone."""
         for connection in list(self.open):
             await connection.socket.close(code=WSCloseCode.GOING_AWAY)
+
+    def _took(self, connection: Connection, text: str) -> None:
+        if self._frame_log is not None:
+            self._frame_log.took(self._clock.now_us(), connection.number, text)
 
     async def _answer(self, connection: Connection, text: str) -> None:
         """In a thread, as a snapshot of daily bars may take a second; the pump leaves the session alone meanwhile."""

@@ -4,6 +4,7 @@ A fault's window `[start, start + duration)` is simulated time. For bars and tra
 asks and whenever; for HTTP answers and connections it is the time of the request.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import count as counted
 from typing import Any, Literal, NamedTuple
@@ -30,7 +31,8 @@ Kind = Literal[
     "http_429",  # history: too many requests, Retry-After `retry_after_s`
     "http_418",  # history: banned
     "http_5xx",  # history: `status`, 503 unless said otherwise
-    "slow",  # history: the answer takes `delay_s`, of wall-clock time
+    "slow",  # both: the answer, or each frame, takes `delay_s`, of wall-clock time; frames behind it wait
+    "bad_checksum",  # live: a book's checksum is not that of its levels
 ]
 Surface = Literal["live", "history", "both"]
 
@@ -192,6 +194,14 @@ def load_faults(text: bytes) -> list[Fault]:
     except msgspec.MsgspecError as problem:
         raise InvalidFile(f"faults must be a JSON object or list of them, {problem}") from None
     return parsed if isinstance(parsed, list) else [parsed]
+
+
+_CHECKSUM = re.compile(r'("checksum":|"c":")(\d+)')
+
+
+def with_wrong_checksum(text: str) -> str:
+    """A frame of a book with another checksum; as it was where it carries none."""
+    return _CHECKSUM.sub(lambda found: f"{found[1]}{int(found[2]) ^ 1}", text)
 
 
 def _time_of(row: Row) -> int:

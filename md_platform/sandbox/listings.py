@@ -125,8 +125,8 @@ PAIRS = tuple(_ACTIVITY)
 """The dozen, in dollars' generic name; Binance quotes it as USDT."""
 
 
-def listings(pairs: tuple[str, ...] = PAIRS) -> tuple[Listing, ...]:
-    """Every venue's listing of `pairs` (BASE-QUOTE, USD for each venue's dollar)."""
+def listings(pairs: tuple[str, ...] = PAIRS, activity: float = 1.0) -> tuple[Listing, ...]:
+    """Every venue's listing of `pairs` (BASE-QUOTE, USD for each venue's dollar), `activity` times as busy as usual."""
     found = []
     for venue, decimals in _DECIMALS.items():
         for pair in pairs:
@@ -139,7 +139,7 @@ def listings(pairs: tuple[str, ...] = PAIRS) -> tuple[Listing, ...]:
                     quote=_DOLLAR[venue] if quote == "USD" else quote,
                     tick_decimals=ticks,
                     lot_decimals=lots,
-                    trades_per_day=round(_ACTIVITY[pair] * _SHARE[venue]),
+                    trades_per_day=round(_ACTIVITY[pair] * _SHARE[venue] * activity),
                     resolution_us=_RESOLUTION_US[venue],
                 )
             )

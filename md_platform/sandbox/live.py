@@ -14,12 +14,16 @@ SECOND_US = 1_000_000
 
 
 class Frame(NamedTuple):
-    """One message. `channel` (trades, bars, book, ticker, heartbeat, reply) and `instrument` are for faults."""
+    """One message. `channel` (trades, bars, book, ticker, heartbeat, reply) and `instrument` are for faults.
+
+    `delay_s` is wall-clock time that the venue takes for it.
+    """
 
     text: str
     channel: str
     instrument: str
     time_us: int
+    delay_s: float = 0.0
 
 
 class Session(Protocol):

@@ -26,6 +26,7 @@ from md_platform.sandbox.coinbase import CoinbaseRest
 from md_platform.sandbox.coinbase_stream import CoinbaseSession, CoinbaseStreams
 from md_platform.sandbox.connections import Connections
 from md_platform.sandbox.faults import Fault, Faults, Kind, Marks, load_faults
+from md_platform.sandbox.frame_log import FrameLog
 from md_platform.sandbox.history import History
 from md_platform.sandbox.kraken import KrakenRest
 from md_platform.sandbox.kraken_stream import KrakenSession, KrakenStreams
@@ -42,6 +43,8 @@ _HTTP_FAULTS: tuple[Kind, ...] = ("http_429", "http_418", "http_5xx", "slow", "m
 class SandboxConfig:
     """How a sandbox is started. Port 0 lets the system choose; `rate_limits=False` lifts the venues' limits.
 
+    The market is `activity` times as busy as usual. `frame_log` gets a line for each frame that a socket took.
+
     `start_us` (simulated time at the start, default the wall clock) and `speed` (simulated seconds per second) make
     the clock unless one is given.
     """
@@ -57,6 +60,8 @@ class SandboxConfig:
     clock: SimulatedTime | None = None
     pairs: tuple[str, ...] = PAIRS
     rate_limits: bool = True
+    activity: float = 1.0
+    frame_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class Sandbox:
 
     def __init__(self, config: SandboxConfig) -> None:
         self.clock = config.clock or Clock(config.start_us, config.speed)
-        self.history = History(Simulation(config.seed, listings(config.pairs)))
+        self.history = History(Simulation(config.seed, listings(config.pairs, config.activity)))
         self.faults = Faults()
         self.faults.on_change = lambda: self.history.set_halts(self.faults.halts())
         if config.faults is not None:
@@ -119,7 +124,8 @@ class Sandbox:
         self._coinbase = CoinbaseStreams(self.history, self._distort_live)
         self._kraken = KrakenStreams(self.history, self._distort_live)
         self._kraken_v1 = KrakenV1Streams(self.history, self._distort_live)
-        self.connections = Connections(self.clock, self.faults)
+        frame_log = FrameLog(config.frame_log) if config.frame_log else None
+        self.connections = Connections(self.clock, self.faults, frame_log)
 
     def application(self) -> web.Application:
         """The routes."""

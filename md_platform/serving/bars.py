@@ -15,6 +15,7 @@ from md_platform.catalog.reading import Reader, Selection
 from md_platform.domain.bars import roll_up
 from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, MONTHLY_BARS, RAW_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
+from md_platform.serving.cache import Cache
 from md_platform.serving.live import Found, Live
 from md_platform.serving.seam import Plan, Seam, Segment
 from md_platform.transforms.cleaned import clean_bars
@@ -24,6 +25,10 @@ Fill = Literal["none", "previous"]
 
 _PERIODS = {Timeframe.W1: WEEKLY_BARS, Timeframe.MONTH1: MONTHLY_BARS}
 _DATASETS = {Timeframe.M1: CLEANED_BARS, **_PERIODS}
+
+_REMEMBERED_S = 86_400.0
+_REMEMBERED_BARS = 50_000
+"""What is longer is read about as fast from the archive."""
 
 _FIRST = dt.datetime(1970, 1, 5, tzinfo=UTC)
 """The Monday from which weeks are counted. Nothing is older."""
@@ -61,11 +66,13 @@ class Bars:
         history: Reader,
         seam: Seam,
         live: Live,
+        cache: Cache,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(UTC),
     ) -> None:
         self._history = history
         self._seam = seam
         self._live = live
+        self._cache = cache
         self._now = now
 
     def plan(self, query: BarQuery) -> Plan:
@@ -80,11 +87,19 @@ class Bars:
         return self._seam.of_rolled_bars(query.instrument, interval)
 
     def read(self, query: BarQuery, plan: Plan | None = None) -> BarAnswer:
-        """The bars; StorageError where a store that has them cannot be read."""
+        """The bars; StorageError where a store that has them cannot be read. Settled ones are remembered in Redis."""
         plan = plan or self.plan(query)
+        if plan.is_settled and query.as_of is None and _most_bars(query) <= _REMEMBERED_BARS:
+            key = f"{query} {plan.version}"
+            rows = self._cache.frame("bars", key, _REMEMBERED_S, lambda: self._read(query, plan).rows)
+            return BarAnswer(rows, plan.version)
+        return self._read(query, plan)
+
+    def _read(self, query: BarQuery, plan: Plan) -> BarAnswer:
         found = [self._segment(query, segment) for segment in plan.segments]
         rows = pl.concat(part.rows for part in found) if found else pl.DataFrame(schema=CLEANED_BARS.schema)
-        rows = rows.filter(pl.col("open_time").is_between(query.interval.start, query.interval.end, closed="left"))
+        start, end = (rows["open_time"].search_sorted(edge) for edge in (query.interval.start, query.interval.end))
+        rows = rows.slice(start, end - start)
         if query.fill == "previous":
             rows = fill_previous(rows, query.timeframe, min(query.interval.end, self._now()))
         is_degraded = any(part.is_degraded for part in found)
@@ -148,6 +163,10 @@ class Bars:
         return pl.concat(
             [pl.DataFrame(schema=dataset.schema), *self._history.frames(selection, segment.chunks)], rechunk=False
         )
+
+
+def _most_bars(query: BarQuery) -> float:
+    return (query.interval.end - query.interval.start).total_seconds() / (query.timeframe.seconds or 28 * 86_400)
 
 
 def _whole_bars(query: BarQuery) -> Interval:

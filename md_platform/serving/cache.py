@@ -82,6 +82,10 @@ class Cache:
             if isinstance(found, bytes):
                 return found, outcome
             if client.set(f"{name}:making", 1, nx=True, px=_MAKING_MS) or time.monotonic() > until:
+                found = client.get(name)  # who made it may have put it there just before
+                if isinstance(found, bytes):
+                    self._release(name)
+                    return found, outcome
                 return None, "miss"
             outcome = "shared"
             time.sleep(_LOOK_AGAIN_S)

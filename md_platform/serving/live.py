@@ -4,6 +4,7 @@ The live store is read first, then what was published since its last row: what i
 """
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +13,7 @@ import structlog
 
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES
-from md_platform.serving.pool import Pool
+from md_platform.serving.pool import Pool, once_more
 from md_platform.serving.tail import Tail, trade_frame
 from md_platform.storage.live_reading import FOREVER, LiveReader
 
@@ -40,8 +41,7 @@ class Live:
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
         known_by = as_of or FOREVER
-        with self._store.borrowed() as reader:
-            stored = reader.bars(instrument, timeframe, interval, known_by)
+        stored = self._stored(lambda reader: reader.bars(instrument, timeframe, interval, known_by))
         try:
             since = interval.start if stored.is_empty() else stored["close_time"][-1]
             told = None if self._tail is None else self._tail.bars(instrument, timeframe, since)
@@ -54,8 +54,8 @@ class Live:
 
     def trades(self, instrument: str, interval: Interval) -> Found:
         """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
-        with self._store.borrowed() as reader:
-            stored = reader.trades(instrument, interval).select(CLEANED_TRADES.schema.names())
+        stored = self._stored(lambda reader: reader.trades(instrument, interval))
+        stored = stored.select(CLEANED_TRADES.schema.names())
         if self._tail is None:
             return Found(stored)
         since = interval.start if stored.is_empty() else stored["ts_received"][-1]
@@ -65,6 +65,13 @@ class Live:
         except redis.RedisError as error:
             return Found(stored, is_degraded=_said(error))
         return Found(pl.concat([told.filter(_within("ts_event", interval)), stored]))
+
+    def _stored(self, read: Callable[[LiveReader], pl.DataFrame]) -> pl.DataFrame:
+        def borrowed() -> pl.DataFrame:
+            with self._store.borrowed() as reader:
+                return read(reader)
+
+        return once_more(borrowed)
 
 
 def _within(time: str, interval: Interval) -> pl.Expr:

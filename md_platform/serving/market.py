@@ -49,15 +49,17 @@ def open_market(
     lake: Lake, archive: Archive, database_url: str, redis_url: str | None = None, *, connections: int = 8
 ) -> Market:
     """Readers of these stores, each of the servers by at most so many `connections`, made when they are first used."""
-    url = bounded(database_url, STATEMENT_S)
-    stored = Pool(lambda: LiveReader(url), connections)
-    rows: Pool[Connection] = Pool(lambda: connected(url, autocommit=True), connections)
-    ledger = Ledger(url, rows.borrowed)
+    stored = Pool(lambda: LiveReader(bounded(database_url, STATEMENT_S)), connections)
+    rows: Pool[Connection] = Pool(
+        lambda: connected(database_url, autocommit=True, statement_s=STATEMENT_S), connections
+    )
+    ledger = Ledger(database_url, rows.borrowed)
     history = Reader(lake, archive, ledger)
     client = None if redis_url is None else redis_client(redis_url)
     seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
 
-    bars = Bars(history, seam, live)
+    cache = Cache(client)
+    bars = Bars(history, seam, live, cache)
 
     def close() -> None:
         stored.close()
@@ -71,7 +73,7 @@ def open_market(
         indicators=Indicators(bars),
         names=Names(ledger),
         instruments=Instruments(rows.borrowed),
-        cache=Cache(client),
+        cache=cache,
         ledger=ledger,
         history=history,
         stored=stored,

@@ -21,6 +21,7 @@ from md_platform.catalog.ledger import Ledger, Made
 from md_platform.catalog.reading import Chunk
 from md_platform.domain.intervals import DAY, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, RESAMPLED_BARS, Dataset
+from md_platform.serving.pool import once_more
 
 Kind = Literal["settled", "derived", "open"]
 """Settled with the wanted rows stored, settled with rows to derive from its minutes, or open."""
@@ -54,18 +55,21 @@ class Seam:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    def _usable(self, instrument: str, dataset: str, start: dt.date, end: dt.date) -> dict[dt.date, Made]:
+        return once_more(lambda: self._ledger.usable(instrument, dataset, start, end))
+
     def of_rows(self, instrument: str, dataset: Dataset, interval: Interval) -> Plan:
         """For rows of `dataset` itself: 1m bars, trades."""
         days = interval.days()
-        made = self._ledger.usable(instrument, dataset.name, days[0], days[-1] + DAY)
+        made = self._usable(instrument, dataset.name, days[0], days[-1] + DAY)
         kinds = {date: _kind(made.get(date), date) for date in days}
         return _plan(interval, days, kinds, made)
 
     def of_rolled_bars(self, instrument: str, interval: Interval) -> Plan:
         """For bars of 5m to 1d: stored ones where they were made from the minutes that stand, else the minutes."""
         days = interval.days()
-        minutes = self._ledger.usable(instrument, CLEANED_BARS.name, days[0], days[-1] + DAY)
-        rolled = self._ledger.usable(instrument, RESAMPLED_BARS.name, days[0], days[-1] + DAY)
+        minutes = self._usable(instrument, CLEANED_BARS.name, days[0], days[-1] + DAY)
+        rolled = self._usable(instrument, RESAMPLED_BARS.name, days[0], days[-1] + DAY)
         kinds = {date: _kind(minutes.get(date), date) for date in days}
         made: dict[dt.date, Made] = dict(minutes)
         for date, kind in kinds.items():
@@ -88,8 +92,8 @@ class Seam:
         if not opens:
             return Plan((), "")
         last = timeframe.close_time(opens[-1]).date()
-        made = self._ledger.usable(instrument, dataset.name, opens[0].date(), last)
-        days = self._ledger.usable(instrument, CLEANED_BARS.name, opens[0].date(), last)
+        made = self._usable(instrument, dataset.name, opens[0].date(), last)
+        days = self._usable(instrument, CLEANED_BARS.name, opens[0].date(), last)
         segments = []
         for open_time in opens:
             whole = Interval(open_time, timeframe.close_time(open_time))

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 
 from md_platform.domain.instruments import Instrument
-from md_platform.errors import StorageError, StorageFull, StorageReadOnly, StorageUnavailable
+from md_platform.errors import StorageError, StorageFull, StorageReadOnly, StorageUnavailable, Unstorable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -21,10 +21,14 @@ _ALIVE: dict[str, Any] = {
 """A server that vanished without a word is noticed in 25 s."""
 
 
-def connected(url: str, *, autocommit: bool = False) -> Connection:
-    """A connection to the database at `url`; StorageUnavailable where it does not answer."""
+def connected(url: str, *, autocommit: bool = False, statement_s: float | None = None) -> Connection:
+    """A connection to the database at `url`; StorageUnavailable where it does not answer.
+
+    Statements are given up after `statement_s`, where that is said.
+    """
+    options = _options(statement_s)
     try:
-        return psycopg.connect(url, autocommit=autocommit, options="-c timezone=UTC", connect_timeout=10, **_ALIVE)
+        return psycopg.connect(url, autocommit=autocommit, options=options, connect_timeout=10, **_ALIVE)
     except psycopg.OperationalError as error:
         raise StorageUnavailable(f"the database does not answer: {first_line(error)}") from None
     except psycopg.ProgrammingError as error:
@@ -32,17 +36,19 @@ def connected(url: str, *, autocommit: bool = False) -> Connection:
 
 
 def bounded(url: str, statement_s: float) -> str:
-    """`url` for readers that must not hang: a statement ends after `statement_s`, a vanished server is noticed.
-
-    Of use to libpq and ADBC alike.
-    """
+    """`url` for readers by ADBC: a statement is given up after `statement_s`, a server that vanished is noticed."""
     limits = {
         "connect_timeout": 3,
         **_ALIVE,
         "tcp_user_timeout": 5_000,
-        "options": f"-c timezone=UTC -c statement_timeout={statement_s * 1_000:.0f}",
+        "options": _options(statement_s),
     }
     return f"{url}{'&' if '?' in url else '?'}{urlencode(limits, quote_via=quote)}"
+
+
+def _options(statement_s: float | None) -> str:
+    limit = "" if statement_s is None else f" -c statement_timeout={statement_s * 1_000:.0f}"
+    return f"-c timezone=UTC{limit}"
 
 
 @contextlib.contextmanager
@@ -60,6 +66,8 @@ def database_errors() -> Iterator[None]:
         raise StorageFull(f"no space left for the database: {first_line(error)}") from None
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise StorageReadOnly(f"the database cannot be written: {first_line(error)}") from None
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise Unstorable(f"the database does not take a value: {first_line(error)}") from error
     except psycopg.Error as error:
         if is_passing(error.sqlstate) and isinstance(error, psycopg.OperationalError):
             raise StorageUnavailable(f"the database broke off: {first_line(error)}") from None

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from md_platform.domain.events import Bar
-from md_platform.errors import SpoolOverlap, StorageError
+from md_platform.errors import SpoolOverlap, StorageError, Unstorable
 from md_platform.settings import KeptFor
 from md_platform.storage.copy_rows import encoded
 from md_platform.storage.database import Connection, connected, database_errors
@@ -197,7 +197,7 @@ def _fitting(table: LiveTable) -> Iterator[None]:
     try:
         yield
     except (OverflowError, TypeError, ValueError) as error:
-        raise StorageError(f"a value does not fit its column in md.{table.name}: {error}") from error
+        raise Unstorable(f"a value does not fit its column in md.{table.name}: {error}") from error
 
 
 def _advance(connection: Connection, spool: UUID, upto: int, after: int | None) -> bool:

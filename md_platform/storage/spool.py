@@ -3,6 +3,8 @@
 One SQLite file in WAL mode, synced at every append. Rows that are stored stay for a while, so that a process that
 starts again finds the last minutes here whatever the database does; and as long as a reader (a sink) has yet to take
 them, unless the disk fills up.
+
+Deleting takes room, too, before it gives any: a reserve beside the file is given up for it where the disk has none.
 """
 
 import bisect
@@ -41,8 +43,10 @@ CREATE TABLE IF NOT EXISTS readers (
 );
 """
 
+RESERVE_BYTES = 16 << 20
 _ROWS_AT_ONCE = 1_000  # five values each: SQLite takes 32,766 in one statement
-_FORGOTTEN_AT_ONCE = 500  # who appends waits for so many to go
+_DELETED_AT_ONCE = 1_000
+"""Messages in one transaction, so that it fits into the reserve, and who appends waits for little."""
 
 EVERY_CHANNEL = "*"
 """What a reader wants that wants everything."""
@@ -77,8 +81,8 @@ class Spool:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            # Who appends writes 64 MiB back into the file only where nobody has (`checkpoint`): it takes a while.
-            self._connection.execute("PRAGMA wal_autocheckpoint=16384")
+            # Who appends writes 16 MiB back into the file only where nobody has (`checkpoint`): it takes a while.
+            self._connection.execute("PRAGMA wal_autocheckpoint=4096")
             self._connection.execute("PRAGMA journal_size_limit=67108864")
             self._connection.executescript(_SCHEMA)
             self._connection.execute(
@@ -86,6 +90,8 @@ class Spool:
             )
             self.id = uuid.UUID(self._connection.execute("SELECT id FROM spool").fetchone()[0])
         self.path = path
+        self._reserve = path.with_suffix(".reserve")
+        self._keep_reserve()
 
     def close(self) -> None:
         """Close the file."""
@@ -163,34 +169,27 @@ class Spool:
             )
 
     def forget(self, upto: int, before_ns: int) -> int:
-        """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many.
-
-        Little by little, as nobody can append meanwhile.
-        """
-        forgotten = 0
-        with _errors(self.path), self._unsynced():
+        """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many."""
+        with _errors(self.path):
             slowest = self._connection.execute("SELECT min(position) FROM readers WHERE wanted = '*'").fetchone()[0]
+            # Found from the oldest on: a condition on time would have all that is kept looked through.
             young = self._connection.execute(
                 "SELECT id FROM messages WHERE at_ns >= ? ORDER BY id LIMIT 1", (before_ns,)
             ).fetchone()
-            ends = [upto, *([slowest] if slowest is not None else []), *([young[0] - 1] if young else [])]
-            while count := self._connection.execute(
-                "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND NOT EXISTS"
-                " (SELECT 1 FROM readers WHERE wanted = channel AND position < id) ORDER BY id LIMIT ?)",
-                (min(ends), _FORGOTTEN_AT_ONCE),
-            ).rowcount:
-                forgotten += count
-        return forgotten
+        last = min([upto, *([slowest] if slowest is not None else []), *([young[0] - 1] if young else [])])
+        return self._delete(
+            "id <= ? AND NOT EXISTS (SELECT 1 FROM readers WHERE wanted = channel AND position < id)", (last,)
+        )
 
     def overrun(self, upto: int, before_ns: int) -> dict[str, int]:
         """As `forget`, without waiting for readers; how many messages each of them lost by it."""
-        with _errors(self.path), self._transaction():
+        with _errors(self.path):
             lost = self._connection.execute(
                 "SELECT name, count(*) FROM readers JOIN messages ON position < id AND wanted IN (channel, '*')"
                 " WHERE id <= ? AND at_ns < ? GROUP BY name",
                 (upto, before_ns),
             ).fetchall()
-            self._connection.execute("DELETE FROM messages WHERE id <= ? AND at_ns < ?", (upto, before_ns))
+        self._delete("id <= ? AND at_ns < ?", (upto, before_ns))
         return {name: int(count) for name, count in lost}
 
     def shed(self, after: int, events: int) -> tuple[Kind, int] | None:
@@ -199,18 +198,50 @@ class Spool:
         None where only trades are left.
         """
         for kind in SHED_FIRST:
-            with _errors(self.path), self._transaction():
+            with _errors(self.path):
                 rows = self._connection.execute(
                     "SELECT id, events FROM messages WHERE kind = ? AND id > ? ORDER BY id LIMIT 10000", (kind, after)
                 ).fetchall()
-                sums = list(itertools.accumulate(count for _, count in rows))
-                if sums:
-                    last = min(bisect.bisect_left(sums, events), len(sums) - 1)
-                    self._connection.execute(
-                        "DELETE FROM messages WHERE kind = ? AND id > ? AND id <= ?", (kind, after, rows[last][0])
-                    )
-                    return kind, sums[last]
+            sums = list(itertools.accumulate(count for _, count in rows))
+            if sums:
+                last = min(bisect.bisect_left(sums, events), len(sums) - 1)
+                self._delete("kind = ? AND id > ? AND id <= ?", (kind, after, rows[last][0]))
+                return kind, sums[last]
         return None
+
+    def _delete(self, condition: str, values: tuple[str | int, ...]) -> int:
+        """Delete the messages that meet `condition`, which is ours, and give up the reserve where that needs room."""
+        try:
+            deleted = self._deleted(condition, values)
+        except StorageFull:
+            self._reserve.unlink(missing_ok=True)
+            deleted = self._deleted(condition, values)
+            with _errors(self.path):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._keep_reserve()
+        return deleted
+
+    def _deleted(self, condition: str, values: tuple[str | int, ...]) -> int:
+        some = f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE {condition} ORDER BY id LIMIT ?)"  # noqa: S608
+        total = 0
+        while True:
+            with _errors(self.path), self._unsynced():
+                count = self._connection.execute(some, (*values, _DELETED_AT_ONCE)).rowcount
+            total += count
+            if count < _DELETED_AT_ONCE:
+                return total
+
+    def _keep_reserve(self) -> None:
+        """Take the reserve, where it is not there and the disk has it."""
+        if self._reserve.exists():
+            return
+        try:
+            with self._reserve.open("wb", buffering=0) as file:
+                if file.write(bytes(RESERVE_BYTES)) == RESERVE_BYTES:
+                    return
+        except OSError:  # it will be there again when the disk has room for it
+            pass
+        self._reserve.unlink(missing_ok=True)
 
     def depth(self, after: int) -> tuple[int, int]:
         """Messages and events after id `after`."""
@@ -235,7 +266,8 @@ class Spool:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has undone it already
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 

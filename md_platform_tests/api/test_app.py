@@ -92,7 +92,8 @@ def test_a_table_is_the_same_in_every_format():
         b'{"meta":{"rows":2,"x":1},"data":{"open_time":["2024-01-01T00:00:00Z","2024-01-01T00:01:00Z"],'
         b'"source":["a","a"],"close":[1.5,null],"volume":[null,2.0],"count":[null,3],"is_closed":[true,false]}}'
     )
-    assert pl.read_ipc_stream(formats.as_arrow(FRAME, {})).equals(FRAME, null_equal=True)
+    arrow = pl.read_ipc_stream(bytes(formats.as_arrow(FRAME, {})))
+    assert arrow.cast({pl.Categorical: pl.String}).equals(FRAME, null_equal=True)
     assert pl.read_csv(io.BytesIO(formats.encoded(FRAME, "csv", {})))["open_time"][1] == "2024-01-01T00:01:00Z"
     assert formats.encoded(FRAME, "ndjson", {}).splitlines()[0] == (
         b'{"open_time":"2024-01-01T00:00:00Z","source":"a","close":1.5,"volume":null,"count":null,"is_closed":true}'

@@ -57,7 +57,7 @@ def keep(stores, dataset, date, frame, inputs):
 
 def rows_of(answer) -> pl.DataFrame:
     assert answer.status_code == 200, answer.text
-    return pl.read_ipc_stream(answer.content)
+    return pl.read_ipc_stream(answer.content).cast({pl.Categorical: pl.String})
 
 
 def get(api: Served, path: str, **params):

@@ -106,7 +106,7 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
             ),
         )
         spare_collector()
-        tasks = [asyncio.create_task(connection.run()), asyncio.create_task(ticks(pipeline))]
+        tasks = [asyncio.create_task(connection.run()), asyncio.create_task(ticks(pipeline, lambda: False))]
         found = await measured(lambda: pipeline.counts.received["ours"], count)
         for task in tasks:
             task.cancel()

@@ -15,12 +15,12 @@ from md_platform import cli, orchestrator
 from md_platform.catalog.backfill import next_period
 from md_platform.catalog.ledger import Ledger, PartitionRecord
 from md_platform.catalog.ranges import Range, next_day
-from md_platform.cli import loading
-from md_platform.cli.naming import resolve
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import DAY, Timeframe
 from md_platform.embedded.ports import free_port
 from md_platform.errors import SourceUnavailable, UnknownInstrument
+from md_platform.loading import loader as loading
+from md_platform.loading.naming import resolve
 from md_platform.storage.migrate import migrate
 from md_platform_tests.scripted_dagster import ScriptedRun, scripted_dagster
 
@@ -266,7 +266,7 @@ def test_a_code_server_that_is_restarted_is_waited_for(platform, monkeypatch):
 
 @pytest.mark.parametrize("asked", CODE_SERVER_IS_AWAY)
 def test_a_code_server_that_stays_away_is_one_line_and_exit_1(platform, monkeypatch, capfd, asked):
-    monkeypatch.setattr(orchestrator, "_PATIENCE_S", 0)
+    monkeypatch.setattr(orchestrator.Orchestrator.__init__, "__defaults__", (60, 0))
     platform.dagster.away = {asked: [CODE_SERVER_IS_AWAY[asked]]}
     assert backfill() == 1
     assert capfd.readouterr().err.splitlines()[-1] == (

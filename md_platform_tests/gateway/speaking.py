@@ -53,6 +53,8 @@ class Client:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.messages: list[dict[str, Any]] = []
+        self.ids: list[int] = []
+        """Trade ids in the order in which they came, history and live."""
 
     async def ask(self, op: str, **request: Any) -> None:
         await self.connection.send(json.dumps({"op": op, **request}))
@@ -60,26 +62,25 @@ class Client:
     async def until(self, holds: Callable[[], Any], timeout_s: float = 10) -> None:
         async with asyncio.timeout(timeout_s):
             while not holds():
-                self.messages.append(json.loads(await self.connection.recv()))
+                await self._receive()
 
     async def next(self, kind: str, timeout_s: float = 10) -> dict[str, Any]:
         """The next message of that type."""
         async with asyncio.timeout(timeout_s):
             while True:
-                message = json.loads(await self.connection.recv())
-                self.messages.append(message)
+                message = await self._receive()
                 if message["type"] == kind:
                     return message
 
+    async def _receive(self) -> dict[str, Any]:
+        message = json.loads(await self.connection.recv())
+        self.messages.append(message)
+        if message["type"] in ("history", "data"):
+            self.ids += [event[4] for event in message["data"] if isinstance(event, list) and event[0] == "trade"]
+        return message
+
     def told(self, *kinds: str) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["type"] in kinds]
-
-    @property
-    def ids(self) -> list[int]:
-        """Trade ids in the order in which they came, history and live."""
-        return [
-            event[4] for message in self.told("history", "data") for event in message["data"] if event[0] == "trade"
-        ]
 
 
 @asynccontextmanager

@@ -1,16 +1,19 @@
 """The spool keeps what it was given, in order, and gives up only what its policy names."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from md_platform.errors import StorageError
+from md_platform.errors import StorageError, StorageFull
 from md_platform.storage.spool import Message, Spool
+from md_platform_tests.small_disk import MAY_MOUNT, small_disk
 
 APPENDER = """
 import sys
@@ -87,3 +90,29 @@ def test_a_file_that_is_no_spool_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_bytes(os.urandom(8_192))
     with pytest.raises(StorageError, match="move it aside"):
         Spool(tmp_path / "spool.db")
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="only root may mount a small disk")
+@pytest.mark.parametrize("give_up", ["shed", "forget", "overrun"])
+def test_a_spool_that_fills_its_disk_can_still_give_up_what_it_may_and_then_takes_more(
+    give_up: str, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 48) as disk:
+        spool = Spool(disk / "spool.db")
+        spool.keep_for({"redis": "*"})
+        with suppress(StorageFull):
+            for n in itertools.count():
+                kinds = ("book", "trades") if n % 2 else ("quotes", "trades")
+                spool.append([Message(kind, "md:x", 1, os.urandom(5_000)) for kind in kinds for _ in range(20)])
+        with pytest.raises(StorageFull):
+            spool.append([Message("trades", "md:x", 1, os.urandom(500_000))])
+        if give_up == "shed":
+            assert spool.shed(0, 100) == ("book", 100)
+        elif give_up == "forget":
+            spool.remember("redis", 1_000)
+            assert spool.forget(400, time.time_ns() + 1) == 400
+        else:
+            assert spool.overrun(400, time.time_ns() + 1) == {"redis": 400}
+        last = spool.append([Message("trades", "md:x", 1, os.urandom(5_000)) for _ in range(20)])
+        assert spool.read(last - 1)[0].message.kind == "trades"
+        spool.close()

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 from md_platform.domain.events import Quarantined
 from md_platform.venues.binance_feed import SPOT
 from md_platform_tests.streaming.venue import BTC, Listener, depth, speaking, trade
 from streaming import link as link_module
+from streaming import pipeline as pipeline_module
 
 
 def test_a_disconnect_is_told_and_the_next_link_goes_on() -> None:
@@ -95,7 +98,8 @@ def test_a_planned_renewal_overlaps_so_that_nothing_is_missed_or_twice() -> None
             while len(listener.notices("connected")) < 4:
                 sent += 1
                 for socket in set(sockets):
-                    await socket.send(trade(sent))
+                    with suppress(ConnectionClosed):  # its successor has been sent it
+                        await socket.send(trade(sent))
                 await asyncio.sleep(0.005)
             await listener.until(lambda: len(listener.ids) == sent)
             return listener
@@ -153,7 +157,7 @@ def test_a_book_whose_sequence_jumps_is_not_shown_until_it_is_whole_again() -> N
     async def run() -> Listener:
         async with speaking(script) as url, Listener([url], channels=["book"]).listening() as listener:
             await listener.until(lambda: bool(listener.resyncs) and listener.connection.is_up)
-            link = listener.connection._link
+            link = listener.connection.link
             assert link is not None
             snapshot = SPOT.parse_snapshot
             assert snapshot is not None
@@ -169,3 +173,68 @@ def test_a_book_whose_sequence_jumps_is_not_shown_until_it_is_whole_again() -> N
             return listener
 
     assert asyncio.run(run()).notices("book_resync")[0].cause == "sequence jumped"
+
+
+def test_a_link_whose_successor_fails_keeps_asking_for_one() -> None:
+    async def script(socket: ServerConnection, number: int) -> None:
+        await socket.send(trade(number * 10 + 1))
+
+    async def before(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.close()
+
+    async def run() -> Listener:
+        async with speaking(script, before=before) as url, Listener([url]).listening() as listener:
+            await listener.until(lambda: listener.ids == [1] and bool(listener.notices("connected")))
+            link = listener.connection.link
+            assert link is not None
+            link.renew()
+            await listener.until(lambda: listener.ids == [1, 21] and len(listener.notices("connected")) == 2)
+            return listener
+
+    listener = asyncio.run(run())
+    assert [notice.cause for notice in listener.notices("disconnected")] == [
+        "the venue hung up before it confirmed the subscriptions"
+    ]
+
+
+def test_a_link_that_ended_while_its_successor_came_leaves_a_gap_that_is_told() -> None:
+    first: list[ServerConnection] = []
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        await socket.send(trade(number * 10 + 1))
+        first.append(socket)
+
+    async def before(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await first[0].close()
+
+    async def run() -> Listener:
+        async with speaking(script, before=before) as url, Listener([url]).listening() as listener:
+            await listener.until(lambda: listener.ids == [1] and bool(listener.notices("connected")))
+            link = listener.connection.link
+            assert link is not None
+            link.renew()
+            await listener.until(lambda: bool(listener.notices("gap")))
+            return listener
+
+    listener = asyncio.run(run())
+    assert len(listener.notices("disconnected")) == 1
+    assert [hole.instrument for hole in listener.holes if not hole.by_bars] == [BTC]
+
+
+def test_a_book_whose_snapshot_never_comes_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "_SNAPSHOT_WITHIN_NS", 300_000_000)
+
+    async def script(socket: ServerConnection, number: int) -> None:
+        for n in range(1, 100):
+            await socket.send(depth(n, n, [["100", "1"]], [["101", "1"]]))
+            await asyncio.sleep(0.01)
+
+    async def run() -> Listener:
+        feed = replace(SPOT, snapshot_request=None)
+        async with speaking(script) as url, Listener([url], ["book"], feed).listening() as listener:
+            await listener.until(lambda: bool(listener.resyncs))
+            return listener
+
+    assert asyncio.run(run()).notices("book_resync")[0].cause == "no snapshot came"

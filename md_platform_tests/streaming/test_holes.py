@@ -84,6 +84,6 @@ def _trade(number: int) -> Trade:
 
 
 def _link(listener: Listener) -> Link:
-    link = listener.connection._link
+    link = listener.connection.link
     assert link is not None
     return link

@@ -50,3 +50,32 @@ def test_a_bar_is_stored_as_it_closed_not_as_it_ran(database_url: str, tmp_path:
         Writer(tmp_path, store, KeptFor(), lambda: time.monotonic() - began > 2).run()
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT volume, is_closed FROM md.bars").fetchall() == [(4.4, True)]
+
+
+def test_what_cannot_be_stored_goes_to_quarantine_and_the_rest_is_stored(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    now = time.time_ns()
+    spool = Spool(tmp_path / "spool.db")
+
+    def message(*events: Trade) -> Message:
+        return Message("trades", channel_of(events[0]), len(events), encode(events))
+
+    good = [message(Trade("sandbox:BTC-USDT", now + id_, now, id_, 1.0, 1.0)) for id_ in range(1, 6)]
+    unreadable = Message("trades", "md:trades:sandbox:BTC-USDT", 1, b'{"v":9,"data":[["trade",1]]}')
+    too_large = message(Trade("sandbox:BTC-USDT", now + 7, now, 7, 1.0, 1.0, trade_count=2**40))
+    spool.append([*good[:2], unreadable, good[2], too_large, *good[3:]])
+    began = time.monotonic()
+    with LiveStore(database_url) as store:
+        writer = Writer(tmp_path, store, KeptFor(), lambda: time.monotonic() - began > 3)
+        writer.run()
+    with psycopg.connect(database_url) as connection:
+        stored = [id_ for (id_,) in connection.execute("SELECT trade_id FROM md.trades ORDER BY 1")]
+        kept = connection.execute(
+            "SELECT feed, reason, message FROM md.quarantined_messages ORDER BY received_at, reason"
+        )
+        quarantined = {bytes(raw): (feed, reason) for feed, reason, raw in kept}
+    assert stored == [1, 2, 3, 4, 5]
+    assert quarantined.keys() == {unreadable.payload, too_large.payload}
+    assert {feed for feed, _ in quarantined.values()} == {"spool"}
+    assert "it cannot be read" in quarantined[unreadable.payload][1]
+    assert "does not fit its column in md.trades" in quarantined[too_large.payload][1]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -42,8 +42,10 @@ Script = Callable[[ServerConnection, int], Awaitable[None]]
 
 
 @asynccontextmanager
-async def speaking(script: Script, *, refuse: bool = False, confirm_after_s: float = 0) -> AsyncIterator[str]:
-    """The address of a venue that follows `script`."""
+async def speaking(
+    script: Script, *, refuse: bool = False, confirm_after_s: float = 0, before: Script | None = None
+) -> AsyncIterator[str]:
+    """The address of a venue that follows `script`, and does what `before` says before it confirms."""
     count = 0
 
     async def handle(connection: ServerConnection) -> None:
@@ -52,8 +54,10 @@ async def speaking(script: Script, *, refuse: bool = False, confirm_after_s: flo
         asked = json.loads(await connection.recv())
         answer = {"error": {"code": 2, "msg": "Invalid request"}} if refuse else {"result": None}
         await asyncio.sleep(confirm_after_s)
-        await connection.send(json.dumps({**answer, "id": asked["id"]}))
         try:
+            if before is not None:
+                await before(connection, number)
+            await connection.send(json.dumps({**answer, "id": asked["id"]}))
             await script(connection, number)
             await connection.wait_closed()
         except websockets.ConnectionClosed:
@@ -73,10 +77,12 @@ class Listener:
     out: list[Published] = field(default_factory=list)
     holes: list[Hole] = field(default_factory=list)
     resyncs: list[str] = field(default_factory=list)
+    put: Callable[[Sequence[Published]], None] | None = None
+    """Gets what comes out instead of `out`."""
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Listener"]:
-        self.pipeline = Pipeline(self.out.extend)
+        self.pipeline = Pipeline(self.put or self.out.extend)
         self.pipeline.holes.repair = self.holes.append
         self.pipeline.resync = lambda link, instrument: self.resyncs.append(instrument)
         feed = replace(self.feed, urls=tuple(self.urls))

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from md_platform.api.routes import (
+    backfills,
     bars,
     datasets,
     indicators,
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     udf.router,
     datasets.router,
     quality.router,
+    backfills.router,
     tickets.router,
 )
 """Everything under /api/v1."""

@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from md_platform.api.dependencies import StoresOf, admin, reader
 from md_platform.api.routes.asking import InstrumentName
@@ -16,6 +16,10 @@ from md_platform.settings import universe_of
 router = APIRouter(tags=["instruments"])
 
 _Word = Annotated[str, Field(max_length=50, pattern=r"^[^\x00]*$")]
+_Time = Annotated[
+    dt.datetime,
+    WithJsonSchema({"type": ["string", "number"], "description": "ISO 8601, or an epoch in s or ms"}),
+]
 
 
 class InstrumentInfo(BaseModel):
@@ -57,7 +61,7 @@ class InstrumentChange(BaseModel):
     name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] | None = None
     asset_class: Annotated[str, Field(max_length=30, pattern=r"^[a-z_-]*$")] | None = None
     tags: Annotated[list[_Word], Field(max_length=50)] | None = None
-    listed_at: dt.datetime | None = None
+    listed_at: _Time | None = None
     tick_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     lot_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     status: Literal["active", "delisted"] | None = None

@@ -1,0 +1,20 @@
+"""The whole OpenAPI under schemathesis: no 5xx, nothing that the description does not say."""
+
+from pathlib import Path
+
+import pytest
+
+from md_platform_tests.api.fuzzing import closed_api, fuzz
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_request_breaks_it_and_every_answer_is_as_described(
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    known: bool,  # noqa: FBT001
+):
+    with closed_api(tmp_path / "stores", database_url, redis_url) as (url, key):
+        found = fuzz(url, key, examples=3, folder=tmp_path, known=known, seed=1)
+    assert not found.failed, found.report
+    assert found.cases > 500, found.report

@@ -1,0 +1,99 @@
+"""Who may connect, how they say who they are, and what their tier allows."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from md_platform.access.authenticator import Authenticator
+from md_platform.access.config import AccessConfig, tiers_with
+from md_platform.access.keys import Keys
+from md_platform.access.principal import Tier
+from md_platform.storage.migrate import migrate
+from md_platform_tests.gateway.speaking import ID, Publisher, connected, running, trade
+
+
+@pytest.fixture
+def authenticator(database_url: str, redis_url: str) -> Iterator[Authenticator]:
+    migrate(database_url)
+    tiers = tiers_with(Tier("enterprise", 5_000, 500, 5_000))
+    with Authenticator(AccessConfig(is_open=False, tiers=tiers), database_url, redis_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(authenticator: Authenticator, database_url: str) -> str:
+    return Keys(database_url).create("alice", "reader", tier="free")[1]
+
+
+def test_a_key_by_header_by_first_message_or_a_ticket_once(redis_url, authenticator, key):
+    async def main():
+        async with running(redis_url, authenticator=authenticator) as port:
+            for headers in ({"Authorization": f"Bearer {key}"}, {"X-API-Key": key}):
+                async with connected(port, additional_headers=headers) as client:
+                    assert (await client.next("welcome"))["principal"] == "alice"
+                    await client.ask("subscribe", id=1, channel="trades", instruments=[ID])
+                    await client.next("subscribed")
+            async with connected(port) as client:
+                assert (await client.next("welcome"))["principal"] == ""
+                await client.ask("authenticate", id=1, credential=key)
+                assert (await client.next("welcome"))["principal"] == "alice"
+                await client.next("done")
+            ticket = authenticator.tickets.issue(authenticator.authenticate(key))
+            async with connected(port, f"?ticket={ticket}") as client:
+                assert (await client.next("welcome"))["principal"] == "alice"
+            async with connected(port, f"?ticket={ticket}") as client:
+                assert (await client.next("error"))["code"] == "not_authenticated"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["nothing", "wrong header", "wrong message"])
+def test_who_is_nobody_gets_nothing_and_is_closed(redis_url, authenticator, how):
+    async def main():
+        wrong = "mdp_0123456789ab_" + "0" * 48
+        headers = {"Authorization": f"Bearer {wrong}"} if how == "wrong header" else {}
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, additional_headers=headers) as client,
+        ):
+            if how == "wrong message":
+                await client.ask("authenticate", credential=wrong)
+            elif how == "nothing":
+                await client.ask("subscribe", channel="trades", instruments=[ID])
+            assert (await client.next("error"))["code"] == "not_authenticated"
+            with pytest.raises(ConnectionClosed):
+                await client.next("subscribed")
+            assert client.connection.close_code == 1008
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("slow", ["close", "conflate"])
+def test_a_tier_bounds_instruments_and_messages(redis_url, authenticator, key, slow):
+    async def main():
+        publisher = Publisher(redis_url)
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, f"?slow={slow}", additional_headers={"X-API-Key": key}) as client,
+        ):
+            instruments = [f"sandbox:C{n}-USD" for n in range(11)]
+            await client.ask("subscribe", id=1, channel="trades", instruments=instruments)
+            assert (await client.next("error"))["code"] == "too_large"
+            await client.ask("subscribe", id=2, channel="trades", instruments=instruments[:10])
+            await client.next("subscribed")
+            for number in range(300):
+                await publisher.say(trade(number, instruments[0]))
+            assert (await client.next("error"))["code"] == "too_many_messages"
+            if slow == "close":
+                with pytest.raises(ConnectionClosed):
+                    await client.next("pong")
+                assert client.ids == list(range(100)) or len(client.ids) < 200  # the second may have changed
+                assert client.connection.close_code == 1008
+            else:
+                await client.until(lambda: client.ids[-1] == 299)
+                skipped = sum(message["skipped"] for message in client.told("conflated"))
+                assert len(client.ids) + skipped == 300
+
+    asyncio.run(main())
