@@ -45,6 +45,7 @@ lint: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
 	$(BIN)/python -m md_platform_tests.benchmarks.live_path
+	$(BIN)/python -m md_platform_tests.benchmarks.gateway
 
 soak: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.soak

@@ -15,6 +15,7 @@ MdpError                     exit code 1, not retryable
 │   ├── NotFound             nothing of that name or number, or nothing there yet
 │   ├── TooLarge             more rows, bytes or days than one request may ask for or bring
 │   ├── NotAcceptable        no such format
+│   ├── NeedsServer          files were asked for what only a running platform can do
 │   └── InvalidSetting       environment, .env or universes file
 ├── AccessError              who asks, what they may do, and how often
 │   ├── NotAuthenticated     no credential, or one that is not valid (any more)
@@ -38,6 +39,7 @@ MdpError                     exit code 1, not retryable
     ├── AlreadyRunning
     ├── LeaseLost            another process serves this shard now
     ├── UnsupportedPython
+    ├── PlatformUnavailable  retryable: the platform's API or gateway does not answer, or breaks off
     └── OrchestratorUnavailable
 """
 
@@ -95,6 +97,9 @@ class TooLarge(UserError): ...
 
 
 class NotAcceptable(UserError): ...
+
+
+class NeedsServer(UserError): ...
 
 
 class AccessError(MdpError):
@@ -188,6 +193,12 @@ class LeaseLost(ServiceError): ...
 
 
 class UnsupportedPython(ServiceError): ...
+
+
+class PlatformUnavailable(ServiceError):
+    """The platform's API or gateway does not answer, or broke off."""
+
+    retryable = True
 
 
 class OrchestratorUnavailable(ServiceError):

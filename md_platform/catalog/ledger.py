@@ -5,7 +5,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import polars as pl
 
@@ -90,6 +90,21 @@ class Made:
 
 States = Mapping[tuple[str, dt.date], State]
 """States of one instrument by dataset and date."""
+
+
+class Partitions(Protocol):
+    """What readers need of a ledger: that of the database, or what files tell (see `files`)."""
+
+    def usable(self, instrument: str, dataset: str, start: dt.date, end: dt.date) -> dict[dt.date, Made]:
+        """Partitions of `dataset` from which rows may be read, with `start <= date < end`, by date."""
+
+    def history(
+        self, instrument: str, datasets: Sequence[str], start: dt.date, end: dt.date
+    ) -> dict[tuple[str, dt.date], State]:
+        """States of `instrument` in `datasets` with `start <= date < end`, by dataset and date."""
+
+    def instruments(self) -> list[tuple[Instrument, str]]:
+        """Every instrument known with its universe."""
 
 
 Connect = Callable[[], contextlib.AbstractContextManager[Connection]]

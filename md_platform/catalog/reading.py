@@ -14,7 +14,7 @@ import polars as pl
 from deltalake.exceptions import DeltaError
 
 from md_platform.catalog.chain import ARCHIVED
-from md_platform.catalog.ledger import USABLE, Ledger
+from md_platform.catalog.ledger import USABLE, Partitions
 from md_platform.domain.indicators import STANDARD_SET
 from md_platform.domain.intervals import INTRADAY_ROLL_UPS, Interval, Timeframe
 from md_platform.domain.schemas import INDICATORS, MONTHLY_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
@@ -88,7 +88,7 @@ class Chunk:
 class Reader:
     """The lake and the archive, read as one; the ledger says which partitions are archived."""
 
-    def __init__(self, lake: Lake, archive: Archive, ledger: Ledger) -> None:
+    def __init__(self, lake: Lake, archive: Archive, ledger: Partitions) -> None:
         self._lake = lake
         self._archive = archive
         self._ledger = ledger

@@ -16,7 +16,7 @@ from md_platform.domain.bars import roll_up
 from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, MONTHLY_BARS, RAW_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
 from md_platform.serving.cache import Cache
-from md_platform.serving.live import Found, Live
+from md_platform.serving.live import Found, Streamed
 from md_platform.serving.seam import Plan, Seam, Segment
 from md_platform.transforms.cleaned import clean_bars
 from md_platform.transforms.filled import fill_previous
@@ -65,7 +65,7 @@ class Bars:
         self,
         history: Reader,
         seam: Seam,
-        live: Live,
+        live: Streamed,
         cache: Cache,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(UTC),
     ) -> None:

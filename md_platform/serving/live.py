@@ -6,6 +6,7 @@ The live store is read first, then what was published since its last row: what i
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 import redis
@@ -29,6 +30,16 @@ class Found:
 
     rows: pl.DataFrame
     is_degraded: bool = False
+
+
+class Streamed(Protocol):
+    """What was streamed and is not of the lake yet."""
+
+    def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
+        """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
+
+    def trades(self, instrument: str, interval: Interval) -> Found:
+        """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
 
 
 class Live:

@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from md_platform.catalog.ledger import Ledger
+from md_platform.catalog.ledger import Partitions
 from md_platform.domain.instruments import Instrument, SymbolMap
 from md_platform.errors import StorageUnavailable, UnknownInstrument
 
@@ -17,7 +17,7 @@ _KNOWN_FOR_S = 5.0
 class Names:
     """The registered instruments, read anew every few seconds; while the database is away, those that were known."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Partitions) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._known: SymbolMap | None = None

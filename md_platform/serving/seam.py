@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from md_platform.catalog.ledger import Ledger, Made
+from md_platform.catalog.ledger import Made, Partitions
 from md_platform.catalog.reading import Chunk
 from md_platform.domain.intervals import DAY, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, RESAMPLED_BARS, Dataset
@@ -52,7 +52,7 @@ class Plan:
 class Seam:
     """Plans reads by the ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Partitions) -> None:
         self._ledger = ledger
 
     def _usable(self, instrument: str, dataset: str, start: dt.date, end: dt.date) -> dict[dt.date, Made]:

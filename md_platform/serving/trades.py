@@ -9,7 +9,7 @@ import polars as pl
 from md_platform.catalog.reading import Reader, Selection
 from md_platform.domain.intervals import DAY, Interval
 from md_platform.domain.schemas import CLEANED_TRADES
-from md_platform.serving.live import Live
+from md_platform.serving.live import Streamed
 from md_platform.serving.seam import Seam, Segment
 
 
@@ -25,7 +25,7 @@ class TradeAnswer:
 class Trades:
     """Reads trades. For any number of threads."""
 
-    def __init__(self, history: Reader, seam: Seam, live: Live) -> None:
+    def __init__(self, history: Reader, seam: Seam, live: Streamed) -> None:
         self._history = history
         self._seam = seam
         self._live = live

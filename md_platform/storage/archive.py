@@ -228,6 +228,24 @@ class Archive:
             frames.append(ordered.slice(start, end - start))
         return pl.concat(frames).rename({"symbol": "instrument"}).drop("date", "month")
 
+    def instruments(self, table: str) -> list[str]:
+        """Instruments of which `table` has rows, in name order."""
+        opened = self._open(table)
+        return [] if opened is None else sorted({str(part["symbol"]) for part in opened.partitions()})
+
+    def days(self, table: str, instrument: str, start: dt.date, end: dt.date) -> list[dt.date]:
+        """UTC days of which `table` has rows of `instrument`, with `start <= day < end`, in order."""
+        opened = self._open(table)
+        if opened is None:
+            return []
+        month, date = pl.col("month"), pl.col("date")
+        rows = pl.scan_delta(opened).filter(
+            pl.col("symbol") == instrument,
+            month.is_between(pl.lit(f"{start:%Y-%m}"), pl.lit(f"{end:%Y-%m}")),
+            date.is_between(start, end, closed="left"),
+        )
+        return rows.select(date.unique().sort()).collect()["date"].to_list()
+
 
 def in_order(rows: pl.DataFrame, time: str) -> pl.DataFrame:
     """`rows` sorted by `time`, those of one time as they stood.

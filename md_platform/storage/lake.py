@@ -73,6 +73,20 @@ class Lake:
             return [name for name in names if self.path(dataset, instrument, date, name).exists()]
         return []
 
+    def instruments(self, dataset: Dataset) -> list[str]:
+        """Instruments of which `dataset` has files, in name order; it is one without sources."""
+        with contextlib.suppress(FileNotFoundError):
+            names = [entry.name for entry in (self.root / dataset.layer / dataset.folder).iterdir()]
+            return sorted(name.removeprefix("symbol=") for name in names if name.startswith("symbol="))
+        return []
+
+    def written_ns(self, dataset: Dataset, instrument: str, date: dt.date) -> int | None:
+        """When the file of that period was written, ns since the epoch; None where there is none."""
+        try:
+            return self.path(dataset, instrument, date).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def write(self, path: Path, frame: pl.DataFrame) -> Written:
         """Write `frame` whole or not at all; StorageFull or StorageReadOnly where the disk refuses.
 

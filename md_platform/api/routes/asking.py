@@ -9,7 +9,7 @@ from starlette.responses import Response
 from md_platform.api.config import ApiConfig
 from md_platform.api.dependencies import require_rows
 from md_platform.api.stores import Stores
-from md_platform.domain.intervals import UTC, Interval, Timeframe, parse_time
+from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.errors import InvalidParameter
 from md_platform.settings import universe_of
 
@@ -45,31 +45,10 @@ def named(text: str) -> list[str]:
     return names
 
 
-def moment(text: str | None, name: str, default: dt.datetime) -> dt.datetime:
-    """The time that `text` says."""
-    return default if text is None else parse_time(text, name=name)
-
-
-def interval(
-    start: str | None, end: str | None, timeframe: Timeframe, bars: int, *, now: dt.datetime | None = None
-) -> Interval:
-    """From start to end. Without an end until now, without a start so many bars before the end."""
-    until = moment(end, "end", now or dt.datetime.now(UTC))
-    return Interval(moment(start, "start", before(until, timeframe, bars)), until)
-
-
-def before(end: dt.datetime, timeframe: Timeframe, bars: int) -> dt.datetime:
-    """A time so many bars before `end`."""
-    try:
-        return end - dt.timedelta(seconds=(timeframe.seconds or 31 * 86_400) * bars)
-    except OverflowError:
-        return dt.datetime.min.replace(tzinfo=UTC)
-
-
 def bounded(asked: Interval, timeframe: Timeframe, config: ApiConfig) -> Interval:
     """`asked`, unless it holds more bars than an answer may; TooLarge. What lies before 1970 holds none."""
-    start = max(asked.start, dt.datetime(1970, 1, 1, tzinfo=UTC))
-    seconds = (min(asked.end, dt.datetime.now(UTC)) - start).total_seconds()
+    start = max(asked.start, dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
+    seconds = (min(asked.end, dt.datetime.now(dt.UTC)) - start).total_seconds()
     require_rows(int(seconds // (timeframe.seconds or 28 * 86_400)), config)
     return asked
 

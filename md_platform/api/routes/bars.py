@@ -9,22 +9,12 @@ from starlette.responses import Response
 
 from md_platform.api.dependencies import ConfigOf, StoresOf, reader
 from md_platform.api.formats import TABLE, TablesOf
-from md_platform.api.routes.asking import (
-    InstrumentName,
-    Meta,
-    TimeframeText,
-    TimeText,
-    bounded,
-    interval,
-    iso,
-    json_of,
-    marked,
-    moment,
-)
+from md_platform.api.routes.asking import InstrumentName, Meta, TimeframeText, TimeText, bounded, iso, json_of, marked
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.serving.bars import BarAnswer, BarQuery, Fill
 from md_platform.serving.charts import ccxt_ohlcv
 from md_platform.serving.paging import bar_page, trade_page
+from md_platform.serving.ranges import interval, moment
 
 router = APIRouter(tags=["bars"], dependencies=[reader()])
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from md_platform.api.dependencies import StoresOf, reader
-from md_platform.api.routes.asking import InstrumentName, TimeText, moment, named
+from md_platform.api.routes.asking import InstrumentName, TimeText, named
 from md_platform.api.stores import Stores
 from md_platform.catalog.chain import INPUTS, outputs_of
 from md_platform.catalog.coverage import LETTERS, Link, coverages, downstream, period_of, span_of, upstream
@@ -20,6 +20,7 @@ from md_platform.domain.schemas import DATASETS, QUARANTINED_BARS, QUARANTINED_T
 from md_platform.errors import NotFound, UnknownDataset
 from md_platform.quality import load_suite
 from md_platform.quality.contract import SUITES
+from md_platform.serving.ranges import moment
 
 router = APIRouter(tags=["datasets"], dependencies=[reader()])
 

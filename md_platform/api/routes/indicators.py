@@ -16,7 +16,6 @@ from md_platform.api.routes.asking import (
     TimeText,
     bounded,
     calendar_of,
-    interval,
     iso,
     marked,
 )
@@ -26,6 +25,7 @@ from md_platform.domain.indicators import REGISTRY, Indicator, parse_spec
 from md_platform.domain.intervals import Timeframe
 from md_platform.serving.bars import BarQuery
 from md_platform.serving.computed import Computed
+from md_platform.serving.ranges import interval, moment
 
 router = APIRouter(tags=["indicators"], dependencies=[reader()])
 
@@ -70,6 +70,7 @@ class Asked(BaseModel):
     timeframe: str = Field(default="1m", examples=["1h"], max_length=5)
     start: str | None = Field(default=None, max_length=40)
     end: str | None = Field(default=None, max_length=40)
+    as_of: str | None = Field(default=None, max_length=40, description="on bars as they were known then")
 
 
 class BatchRequest(Asked):
@@ -139,7 +140,9 @@ def values(
 def _query(asked: Asked, instrument: str, stores: Stores, config: ApiConfig) -> BarQuery:
     length = Timeframe.parse(asked.timeframe)
     id_ = stores.market.names.resolve(instrument).id
-    return BarQuery(id_, length, bounded(interval(asked.start, asked.end, length, _DEFAULT_BARS), length, config))
+    span = interval(asked.start, asked.end, length, _DEFAULT_BARS)
+    known = None if asked.as_of is None else moment(asked.as_of, "as_of", span.end)
+    return BarQuery(id_, length, bounded(span, length, config), known)
 
 
 def _answer(tables: Tables, query: BarQuery, found: Computed, meta: Meta) -> Response:

@@ -1,11 +1,9 @@
 """What instruments cost now: last prices, quotes, order books, and who moved most."""
 
 import asyncio
-import datetime as dt
 from typing import Annotated
 
 import msgspec
-import polars as pl
 import structlog
 from fastapi import APIRouter, Query
 from redis.exceptions import RedisError
@@ -14,17 +12,15 @@ from starlette.responses import Response
 from md_platform.api.dependencies import StoresOf, reader
 from md_platform.api.routes.asking import InstrumentName, Names, json_of, marked, named
 from md_platform.api.stores import Stores
-from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.errors import NotFound
-from md_platform.serving.bars import BarQuery
-from md_platform.serving.latest import Latest, book_top, day_of, from_bar, summaries
+from md_platform.serving.last_bars import completed
+from md_platform.serving.latest import Latest, book_top, summaries
 from md_platform.serving.latest import latest as latest_of
 
 router = APIRouter(tags=["prices"], dependencies=[reader()])
 log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-_DAY_TTL_S = 5.0
 
 
 @router.get("/latest/{instrument:path}", responses=json_of("object"), response_class=Response)
@@ -91,30 +87,8 @@ async def _latest(stores: Stores, names: list[str]) -> tuple[list[Latest | None]
         if each is not None and each.price is not None and each.day is not None:
             answers.append(each)
         else:
-            answers.append(await asyncio.to_thread(_completed, stores, id_, each))
+            answers.append(await asyncio.to_thread(completed, stores.market.bars, stores.market.cache, id_, each))
     return answers, is_degraded
-
-
-def _completed(stores: Stores, instrument: str, known: Latest | None) -> Latest | None:
-    """`known` with the statistics of the day; where it is nothing, what the last bar says."""
-    market = stores.market
-    until = dt.datetime.now(UTC).replace(second=0, microsecond=0)
-
-    def minutes(span: Interval) -> pl.DataFrame:
-        return market.bars.read(BarQuery(instrument, Timeframe.M1, span)).rows
-
-    key = f"{instrument}-{until.isoformat()}"
-    day_bars = market.cache.frame("day", key, _DAY_TTL_S, lambda: minutes(Interval(until - DAY, until)))
-    day = day_of(day_bars, until)
-    if known is not None and known.price is not None:
-        return msgspec.structs.replace(known, day=day)
-    if day is not None:
-        return from_bar(instrument, day_bars.row(-1, named=True), day, until)
-    last = market.bars.last_before(instrument, Timeframe.M1, until)
-    if last is None:
-        return None
-    bars = market.bars.read(BarQuery(instrument, Timeframe.M1, Interval(last, last + dt.timedelta(minutes=1)))).rows
-    return from_bar(instrument, bars.row(-1, named=True), None, until)
 
 
 async def _resolved(stores: Stores, name: str) -> str:

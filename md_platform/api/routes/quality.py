@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from md_platform.api.dependencies import StoresOf, reader
 from md_platform.api.formats import TABLE, TablesOf
-from md_platform.api.routes.asking import InstrumentName, TimeText, iso, moment
+from md_platform.api.routes.asking import InstrumentName, TimeText, iso
 from md_platform.catalog.chain import INPUTS
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.errors import TooLarge, UnknownDataset
 from md_platform.quality.live_day import with_repairs
 from md_platform.serving.pool import once_more
+from md_platform.serving.ranges import moment
 
 router = APIRouter(tags=["quality"], dependencies=[reader()])
 

@@ -4,7 +4,6 @@ import dataclasses
 import datetime as dt
 from typing import Annotated
 
-import polars as pl
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
@@ -18,15 +17,14 @@ from md_platform.api.routes.asking import (
     TimeText,
     bounded,
     calendar_of,
-    interval,
     iso,
     named,
 )
-from md_platform.domain.calendars import bars_per_year
-from md_platform.domain.indicators import periods_per_year
 from md_platform.domain.intervals import Timeframe
 from md_platform.serving.bars import BarQuery
-from md_platform.transforms.statistics import beta, correlation, return_statistics
+from md_platform.serving.ranges import interval
+from md_platform.serving.returns import correlations as correlations_of
+from md_platform.serving.returns import figures
 
 router = APIRouter(tags=["statistics"], dependencies=[reader()])
 
@@ -78,13 +76,15 @@ def stats(
     market, length = stores.market, Timeframe.parse(timeframe)
     id_ = market.names.resolve(instrument).id
     span = bounded(interval(start, end, length, _DEFAULT_BARS), length, config)
-    prices = _closed(market.bars.read(BarQuery(id_, length, span)).rows)
-    per_year = bars_per_year(calendar_of(stores, id_), length) or periods_per_year(length)
-    found = return_statistics(prices, per_year, confidence=confidence, risk_free=risk_free)
-    other, slope = None, None
-    if benchmark is not None:
-        other = market.names.resolve(benchmark).id
-        slope = beta(prices, _closed(market.bars.read(BarQuery(other, length, span)).rows))
+    other = None if benchmark is None else market.names.resolve(benchmark).id
+    found, slope = figures(
+        market.bars,
+        BarQuery(id_, length, span),
+        calendar_of(stores, id_),
+        benchmark=other,
+        confidence=confidence,
+        risk_free=risk_free,
+    )
     return Statistics(instrument=id_, timeframe=length.value, benchmark=other, beta=slope, **dataclasses.asdict(found))
 
 
@@ -104,10 +104,5 @@ def correlations(
     span = bounded(interval(start, end, length, _DEFAULT_BARS), length, config)
     most = int((span.end - span.start).total_seconds() // (length.seconds or 28 * 86_400))
     require_rows(min(most, config.max_rows) * len(known), config)
-    prices = {id_: _closed(market.bars.read(BarQuery(id_, length, span)).rows) for id_ in known}
     meta = {"timeframe": length.value, "start": iso(span.start), "end": iso(span.end), "instruments": known}
-    return tables.answer(correlation(prices), meta=meta)
-
-
-def _closed(bars: pl.DataFrame) -> pl.DataFrame:
-    return bars.filter("is_closed").select("open_time", "close")
+    return tables.answer(correlations_of(market.bars, known, length, span), meta=meta)

@@ -8,9 +8,10 @@ from starlette.responses import Response
 
 from md_platform.api.dependencies import StoresOf, reader
 from md_platform.api.formats import TABLE, TablesOf
-from md_platform.api.routes.asking import InstrumentName, TimeText, iso, marked, moment
+from md_platform.api.routes.asking import InstrumentName, TimeText, iso, marked
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.errors import TooLarge
+from md_platform.serving.ranges import moment
 
 router = APIRouter(tags=["trades"], dependencies=[reader()])
 

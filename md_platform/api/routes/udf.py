@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
 
 from md_platform.api.dependencies import ConfigOf, StoresOf, reader
-from md_platform.api.routes.asking import before, bounded, json_of, marked
+from md_platform.api.routes.asking import bounded, json_of, marked
 from md_platform.catalog.instruments import Search
 from md_platform.domain.intervals import UTC, Interval
 from md_platform.errors import UnknownInstrument, UserError
 from md_platform.serving.charts import RESOLUTIONS, Window, found_symbol, resolution, symbol_info, udf_history
+from md_platform.serving.ranges import before
 
 router = APIRouter(prefix="/udf", tags=["udf"], dependencies=[reader()])
 
