@@ -57,7 +57,7 @@ LEAST_FREE_BYTES = 512 << 20
 
 _DISK_EVERY_S = 5.0
 _OBJECTS_UNTIL_COLLECTED = 50_000
-_CHECKPOINT_EVERY_S = 0.5
+_CHECKPOINT_EVERY_S = 0.1
 _TICK_S = 0.05
 _RUNNING_EVERY_TICKS = 5
 
@@ -308,7 +308,7 @@ async def guard_disk(outbox: Outbox, pipeline: Pipeline, spool: Path) -> None:
 
 
 async def checkpoints(path: Path) -> None:
-    """Write what was appended to the spool back into its file, so that no append has to."""
+    """Write what was appended to the spool back into its file, so that appends have little left to."""
     spool = Spool(path)
     try:
         while True:

@@ -113,7 +113,8 @@ class Session(Outlet):
         """Take a frame, or the part of one."""
         kind = frame.msg_type
         if kind is picows.WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
+            if not self.closed_for:
+                transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
             if kind is not picows.WSMsgType.CONTINUATION:

@@ -81,8 +81,6 @@ class Spool:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            # Who appends writes 16 MiB back into the file only where nobody has (`checkpoint`): it takes a while.
-            self._connection.execute("PRAGMA wal_autocheckpoint=4096")
             self._connection.execute("PRAGMA journal_size_limit=67108864")
             self._connection.executescript(_SCHEMA)
             self._connection.execute(
@@ -117,7 +115,7 @@ class Spool:
         return int(self._connection.execute(statement, values).lastrowid or 0)
 
     def checkpoint(self) -> None:
-        """Write what was appended back into the file, while others append."""
+        """Write what was appended back into the file while others append, who else do it every 4 MiB, and wait for it."""
         with _errors(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
