@@ -44,13 +44,8 @@ lint: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
-<<<<<<< HEAD
 	$(BIN)/python -m md_platform_tests.benchmarks.live_path
-=======
-	$(BIN)/python -m md_platform_tests.benchmarks.store
-	$(BIN)/python -m md_platform_tests.benchmarks.feed
 	$(BIN)/python -m md_platform_tests.benchmarks.api
->>>>>>> main
 	$(BIN)/python -m md_platform_tests.benchmarks.gateway
 
 soak: $(VENV)/.developing

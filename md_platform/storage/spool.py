@@ -115,7 +115,7 @@ class Spool:
         return int(self._connection.execute(statement, values).lastrowid or 0)
 
     def checkpoint(self) -> None:
-        """Write what was appended back into the file while others append, who else do it every 4 MiB, and wait for it."""
+        """Write what was appended back into the file while others append, who else wait for it every 4 MiB."""
         with _errors(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
