@@ -10,6 +10,7 @@ class ApiConfig:
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
     other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
     `allows_private_webhooks`: of alerts, to loopback and private addresses.
+    `gateway_port` is where browsers find live data, on the host that they came to.
     """
 
     is_open: bool = True
@@ -19,3 +20,4 @@ class ApiConfig:
     is_traced: bool = False
     is_encrypted: bool = False
     allows_private_webhooks: bool = False
+    gateway_port: int = 8001

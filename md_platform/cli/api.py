@@ -123,6 +123,7 @@ def application() -> "FastAPI":
         is_traced=settings.otlp_url is not None,
         is_encrypted=settings.tls_certificate is not None,
         allows_private_webhooks=settings.alert_private_webhooks,
+        gateway_port=settings.gateway_port,
     )
     return create_app(stores, config)
 

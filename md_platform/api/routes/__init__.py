@@ -11,6 +11,7 @@ from md_platform.api.routes import (
     indicators,
     ingest,
     instruments,
+    platform,
     prices,
     quality,
     statistics,
@@ -34,5 +35,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     ingest.router,
     alerts.router,
     tickets.router,
+    platform.router,
 )
 """Everything under /api/v1."""
