@@ -1,6 +1,7 @@
 """Where data come from, and rows that clients bring themselves."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from md_platform.api.dependencies import StoresOf, reader, trader
 from md_platform.api.routes.asking import InstrumentName
 from md_platform.api.stores import Stores
-from md_platform.domain.intervals import UTC
+from md_platform.domain.intervals import UTC, parse_time
 from md_platform.errors import InvalidFile
 from md_platform.loading.pushed import accept
 
@@ -20,7 +21,7 @@ router = APIRouter(tags=["ingest"])
 
 _PATIENCE_S = 2.0
 _AT_MOST = 100_000
-_Time = Annotated[dt.datetime, Field(description="ISO 8601 or an epoch", examples=["2026-11-19T00:00:00Z"])]
+_Time = Annotated[str, Field(max_length=40, description="ISO 8601, or an epoch", examples=["2026-11-19T00:00:00Z"])]
 _REJECTS_SHOWN = 1_000
 
 
@@ -29,6 +30,7 @@ class PushedBar(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {
@@ -60,6 +62,7 @@ class PushedTrade(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [{"ts_event": "2026-11-19T00:00:01.5Z", "trade_id": "1", "price": 100.0, "size": 0.25}]
         },
@@ -130,15 +133,13 @@ def status(stores: StoresOf) -> Status:
 @router.post("/ingest/bars/{instrument:path}", status_code=202, dependencies=[trader("ingest")])
 def bars(instrument: InstrumentName, body: _One, stores: StoresOf) -> Pushed:
     """Bring bars of a minute, one or many. They are validated like those of any source."""
-    rows = [each.model_dump() for each in (body if isinstance(body, list) else [body])]
-    return _push(stores, instrument, "bars", pl.DataFrame(rows, infer_schema_length=None))
+    return _push(stores, instrument, "bars", _frame(body if isinstance(body, list) else [body], "open_time"))
 
 
 @router.post("/ingest/trades/{instrument:path}", status_code=202, dependencies=[trader("ingest")])
 def trades(instrument: InstrumentName, body: _OneTrade, stores: StoresOf) -> Pushed:
     """Bring trades, one or many. They are validated like those of any source."""
-    rows = [each.model_dump() for each in (body if isinstance(body, list) else [body])]
-    return _push(stores, instrument, "trades", pl.DataFrame(rows, infer_schema_length=None))
+    return _push(stores, instrument, "trades", _frame(body if isinstance(body, list) else [body], "ts_event"))
 
 
 @router.post(
@@ -146,13 +147,19 @@ def trades(instrument: InstrumentName, body: _OneTrade, stores: StoresOf) -> Pus
     status_code=202,
     dependencies=[trader("ingest")],
     openapi_extra={
-        "requestBody": {"required": True, "content": {_ARROW: {"schema": {"type": "string", "format": "binary"}}}}
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
     },
 )
 async def arrow(
     kind: Annotated[Literal["bars", "trades"], Path()], instrument: InstrumentName, request: Request, stores: StoresOf
 ) -> Pushed:
-    """Bring bars or trades as an Arrow IPC stream, whose columns are those of raw bars or trades."""
+    """Bring bars or trades as an Arrow IPC stream, whose columns are those of raw bars or trades.
+
+    Any content type will do, application/vnd.apache.arrow.stream is its name.
+    """
     content = await request.body()
 
     def pushed() -> Pushed:
@@ -163,6 +170,11 @@ async def arrow(
         return _push(stores, instrument, kind, rows)
 
     return await run_in_threadpool(pushed)
+
+
+def _frame(rows: Sequence[BaseModel], time: str) -> pl.DataFrame:
+    values = [each.model_dump() for each in rows]
+    return pl.DataFrame([{**row, time: parse_time(row[time], name=time)} for row in values], infer_schema_length=None)
 
 
 def _push(stores: Stores, name: str, kind: Literal["bars", "trades"], rows: pl.DataFrame) -> Pushed:
