@@ -46,6 +46,8 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.chain
 	$(BIN)/python -m md_platform_tests.benchmarks.store
 	$(BIN)/python -m md_platform_tests.benchmarks.feed
+	$(BIN)/python -m md_platform_tests.benchmarks.api
+	$(BIN)/python -m md_platform_tests.benchmarks.gateway
 
 schema: $(VENV)/.installed
 	$(BIN)/python -m md_platform.embedded.schema sql/schema.sql

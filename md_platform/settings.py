@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     lake_uri: str | None = Field(default=None, description="Parquet layers; default HOME/lake")
     archive_uri: str | None = Field(default=None, description="Delta Lake tables, path or s3://; default HOME/archive")
     import_folder: Path | None = Field(default=None, description="watched for files to import; default HOME/import")
+    exports_folder: Path | None = Field(default=None, description="files of export jobs; default HOME/exports")
     database_url: SecretStr | None = Field(default=None, description="external PostgreSQL instead of the embedded one")
     redis_url: SecretStr | None = Field(default=None, description="external Redis instead of the embedded one")
     sinks: SecretStr | None = Field(default=None, description="brokers and webhooks that get the stream, besides Redis")
@@ -148,6 +149,11 @@ class Settings(BaseSettings):
     def imports(self) -> Path:
         """Folder whose new files are imported."""
         return self.import_folder or self.home.resolve() / "import"
+
+    @property
+    def exports(self) -> Path:
+        """Folder of the files of export jobs."""
+        return self.exports_folder or self.home.resolve() / "exports"
 
     @property
     def kept_for(self) -> KeptFor:

@@ -4,6 +4,7 @@ One server of each kind per test process, started when first asked for, so that 
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -71,6 +72,20 @@ def _fresh(server_url: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
     yield server_url.rpartition("/")[0] + f"/{name}"
     with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def timescale_url() -> Iterator[str]:
+    """An empty database for one test on the TimescaleDB that MDP_TEST_TIMESCALE_URL (a superuser's) names."""
+    server = os.environ.get("MDP_TEST_TIMESCALE_URL")
+    if not server:
+        pytest.skip("MDP_TEST_TIMESCALE_URL names no TimescaleDB")
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.rpartition("/")[0] + f"/{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -98,7 +98,8 @@ def accepted_coding(accept: str) -> str | None:
 
 def _is_worth_it(headers: MutableHeaders, body: bytes, *, more: bool) -> bool:
     is_text = headers.get("content-type", "").startswith(_COMPRESSED)
-    return is_text and "content-encoding" not in headers and (more or len(body) >= LEAST_BYTES)
+    is_ranged = "accept-ranges" in headers  # its ranges are about the bytes as they are
+    return is_text and not is_ranged and "content-encoding" not in headers and (more or len(body) >= LEAST_BYTES)
 
 
 def _compressor(coding: str) -> Compressor:

@@ -1,9 +1,12 @@
 """What operates the platform on behalf of requests: Dagster, jobs and their worker; opened once for each process."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
-from md_platform.jobs.queue import Jobs
+from md_platform.catalog.reading import Reader
+from md_platform.jobs.exports import KEPT_FOR_S, Exports
+from md_platform.jobs.queue import Jobs, Kind
 from md_platform.jobs.worker import Work, Worker
 from md_platform.loading.backfills import Backfills
 from md_platform.loading.loader import Loader
@@ -11,6 +14,7 @@ from md_platform.loading.naming import Listing
 from md_platform.orchestrator import Orchestrator
 
 _BACKFILLS_AT_ONCE = 4
+_EXPORTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,9 @@ class Operations:
     orchestrator: Orchestrator
     jobs: Jobs
     backfills: Backfills
+    exports: Exports
     worker: Worker
+    link_secret: str
 
     @classmethod
     def open(
@@ -29,14 +35,22 @@ class Operations:
         orchestrator: Orchestrator,
         loader: Loader,
         listing: Listing,
+        reader: Reader,
+        exports_folder: Path,
+        link_secret: str,
         configured: tuple[str, ...] = (),
     ) -> Self:
-        """All of it, at work."""
+        """All of it, at work. Links to files are signed with `link_secret`."""
         jobs = Jobs(database_url)
         backfills = Backfills(jobs, loader, orchestrator, listing, configured)
-        worker = Worker(jobs, {"backfill": Work(backfills.do, _BACKFILLS_AT_ONCE)})
+        exports = Exports(jobs, reader, exports_folder)
+        works: dict[Kind, Work] = {
+            "backfill": Work(backfills.do, _BACKFILLS_AT_ONCE),
+            "export": Work(exports.do, _EXPORTS_AT_ONCE, KEPT_FOR_S, exports.tidy),
+        }
+        worker = Worker(jobs, works)
         worker.start()
-        return cls(orchestrator, jobs, backfills, worker)
+        return cls(orchestrator, jobs, backfills, exports, worker, link_secret)
 
     def close(self) -> None:
         """End the worker; others go on with its jobs."""

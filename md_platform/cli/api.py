@@ -22,11 +22,15 @@ def api(
 
     from md_platform.access.binding import require_safe, require_tls
     from md_platform.cli.access import access_config
+    from md_platform.embedded.home import Home
     from md_platform.settings import load_settings
     from md_platform.telemetry import configure_logging
 
     configure_logging()
     settings = load_settings()
+    home = Home.at(settings.home)
+    home.path.mkdir(parents=True, exist_ok=True)
+    home.secret("downloads")  # made once, before several workers ask for it
     require_safe("MDP_API_HOST", settings.api_host, is_open=access_config(settings).is_open)
     tls = require_tls(settings.tls_certificate, settings.tls_key)
     with tempfile.TemporaryDirectory(prefix="mdp-api-") as folder:
@@ -65,6 +69,7 @@ def application() -> "FastAPI":
     from md_platform.api.stores import Stores, redis_client
     from md_platform.cli.access import access_config
     from md_platform.cli.load import dagster_url, listing_of
+    from md_platform.embedded.home import Home
     from md_platform.embedded.platform import database_url, redis_url
     from md_platform.loading.loader import Loader
     from md_platform.orchestrator import Orchestrator
@@ -99,6 +104,9 @@ def application() -> "FastAPI":
             orchestrator,
             Loader(market.ledger, orchestrator, universes),
             listing_of(settings),
+            market.history,
+            settings.exports,
+            str(Home.at(settings.home).secret("downloads")),
             settings.instruments,
         ),
         authenticator=Authenticator(access, database, redis),

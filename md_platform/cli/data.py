@@ -25,10 +25,18 @@ InstrumentName = Annotated[str, typer.Argument(metavar="ID", help="binance:BTC-U
 Start = Annotated[str, typer.Option(help="From this UTC date or time on.", metavar="TIME")]
 End = Annotated[str, typer.Option(help="Up to this UTC date or time, which is not included.", metavar="TIME")]
 TimeframeName = Annotated[str | None, typer.Option(help="Only bars of this length: 1m, 5m, 1h, 1d.", metavar="TF")]
-Form = Literal["csv", "json", "parquet"]
+Form = Literal["csv", "json", "parquet", "arrow"]
 ColumnNames = Annotated[str | None, typer.Option(help="Only these, separated by commas.", metavar="NAMES")]
 _STATUSES = ("ok", "degraded", "closed", "missing", "failed", "pending")
 _SHOWN_REASONS = 4
+_FORMS: dict[str, Form] = {
+    "parquet": "parquet",
+    "pq": "parquet",
+    "arrow": "arrow",
+    "arrows": "arrow",
+    **dict.fromkeys(("json", "jsonl", "ndjson"), "json"),
+}
+"""Formats by the endings of files."""
 
 
 def datasets(as_json: Json = False) -> None:
@@ -103,7 +111,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show rows of a dataset, as a table or as JSON lines."""
-    from md_platform.cli.exporting import json_lines
+    from md_platform.catalog.exporting import json_lines
     from md_platform.cli.tables import cell, console, heading_table
 
     stored, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
@@ -144,10 +152,10 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write rows of a dataset as CSV, JSON lines or Parquet; times are ISO 8601, UTC."""
+    """Write rows of a dataset as CSV, JSON lines, Parquet or Arrow; times are ISO 8601, UTC."""
     import json
 
-    from md_platform.cli.exporting import export_rows, open_output
+    from md_platform.catalog.exporting import export_rows, open_output
 
     chosen = _form(form, output, as_json=as_json)
     stored, selection, names = _selected(dataset, instrument, start, end, timeframe, columns)
@@ -197,20 +205,16 @@ def _selected(
     dataset: str, instrument: str, start: str, end: str, timeframe: str | None, columns: str | None
 ) -> "tuple[Reader, Selection, list[str]]":
     """What reads, what is to be read, and the columns of it that are wanted."""
+    from md_platform.catalog.exporting import columns_of
     from md_platform.catalog.reading import Selection
     from md_platform.domain.intervals import UTC, Timeframe, parse_interval
     from md_platform.domain.schemas import dataset_named
-    from md_platform.errors import UserError
 
     wanted = dataset_named(dataset)
     interval = parse_interval(start, end, now=dt.datetime.now(UTC))
     length = Timeframe.parse(timeframe) if timeframe else None
     selection = Selection(wanted, registered(ledger(), instrument).id, interval, length)
-    known = selection.schema.names()
-    names = [name.strip() for name in columns.split(",")] if columns else known
-    if strange := [name for name in names if name not in known]:
-        raise UserError(f"columns of {dataset} are {' '.join(known)}, was {' '.join(strange)!r}")
-    return reader(), selection, names
+    return reader(), selection, columns_of(selection, columns.split(",") if columns else None)
 
 
 def _form(form: Form | None, output: Path | None, *, as_json: bool) -> Form:
@@ -223,9 +227,9 @@ def _form(form: Form | None, output: Path | None, *, as_json: bool) -> Form:
         return "json"
     if form is None:
         named = output.suffix.lstrip(".") if output else ""
-        form = "parquet" if named in ("parquet", "pq") else "json" if named in ("json", "jsonl", "ndjson") else "csv"
-    if form == "parquet" and output is None and sys.stdout.isatty():
-        raise UserError("Parquet is no text: name a file with --output, or pipe it")
+        form = _FORMS.get(named, "csv")
+    if form in ("parquet", "arrow") and output is None and sys.stdout.isatty():
+        raise UserError(f"{form} is no text: name a file with --output, or pipe it")
     return form
 
 

@@ -10,6 +10,7 @@ def gateway() -> None:
     import contextlib
     from pathlib import Path
 
+    from md_platform.access.audit import Audit
     from md_platform.access.authenticator import Authenticator
     from md_platform.access.binding import require_safe, require_tls
     from md_platform.cli.access import access_config
@@ -27,7 +28,11 @@ def gateway() -> None:
     require_safe("MDP_GATEWAY_HOST", settings.gateway_host, is_open=access.is_open)
     tls = require_tls(settings.tls_certificate, settings.tls_key)
     market = open_market(Lake(Path(settings.lake)), Archive(settings.archive), database, redis)
-    with contextlib.closing(market), Authenticator(access, database, redis) as authenticator:
+    with (
+        contextlib.closing(market),
+        Authenticator(access, database, redis) as authenticator,
+        Audit(database, settings.retention_audit) as audit,
+    ):
         config = GatewayConfig(
             redis_url=redis,
             authenticator=authenticator,
@@ -35,6 +40,7 @@ def gateway() -> None:
             port=settings.gateway_port,
             database_url=database,
             market=market,
+            audit=audit,
             tls=tls.context() if tls else None,
         )
         asyncio.run(serve(config))

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from md_platform.domain.wire import Published
 from md_platform.gateway.frames import Frame, View
 from md_platform.gateway.messages import Gap, GapCause
 from md_platform.gateway.tail import KEPT, Entry, received_ns
@@ -56,7 +57,6 @@ class Channel:
         self.ready = asyncio.Event()
         self.groups: dict[View, set[Receiver]] = {}
         self.joining: set[Joining] = set()
-        self.messages = 0
         self._fill = fill
         self._held: list[Entry] | None = []
         self._data = b"[]"
@@ -94,7 +94,10 @@ class Channel:
         if self._held is not None:
             self._held.append(Entry(number, data))
         elif number == self.number + 1 or number <= 0 or not self.number:
-            self._publish(Entry(number, data))
+            if self._trim_upto_ns is None:
+                self._publish(Entry(number, data))
+            else:
+                self._catch_up(Entry(number, data))
         elif number > self.number:
             if self._has_tail:
                 self._held = [Entry(number, data)]
@@ -146,7 +149,6 @@ class Channel:
             kind, number = "notice", self.number
         elif number > 0:
             self.number, self._data = number, data
-        self.messages += 1
         name = self.name
         for view, receivers in self.groups.items():
             seen = view if kind == "data" else View(view.msgpack, view.deflate)
@@ -164,7 +166,7 @@ class Channel:
                 receiver.told(gap)
 
 
-def _events(entry: Entry) -> list:  # type: ignore[type-arg]
+def _events(entry: Entry) -> list[Published]:
     try:
         return entry.events()
     except msgspec.MsgspecError:

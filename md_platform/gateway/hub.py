@@ -33,13 +33,13 @@ class Hub:
     """All channels. `told` is called with the reason when Redis goes away, and with None when it is back."""
 
     def __init__(self, url: str, told: Callable[[str | None], None]) -> None:
-        self._client = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+        self.client = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
         self._listening = redis.Redis.from_url(url, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0))
         self._told = told
         self._wake = asyncio.Event()
         self._fills: set[asyncio.Task[None]] = set()
         self._asked: set[str] = set()
-        self.tail = Tail(self._client)
+        self.tail = Tail(self.client)
         self.channels: dict[str, Channel] = {}
         self.received: Counter[str] = Counter()
         self.lags_ms: deque[float] = deque(maxlen=1_000)
@@ -86,7 +86,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._fills, return_exceptions=True)
         await self._listening.aclose()
-        await self._client.aclose()
+        await self.client.aclose()
 
     async def _serve(self, pubsub: redis.client.PubSub) -> None:
         """Until the connection breaks."""
@@ -120,7 +120,7 @@ class Hub:
         """A connection that says nothing may be dead."""
         while True:
             await asyncio.sleep(1)
-            await self._client.ping()
+            await self.client.ping()
 
     async def _listen(self, pubsub: redis.client.PubSub) -> None:
         async for message in pubsub.listen():

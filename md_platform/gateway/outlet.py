@@ -20,7 +20,7 @@ TOO_FAR_BYTES = 1 << 20
 """Unsent bytes at which one that wants everything is closed."""
 
 _CAUGHT_UP_BYTES = 32 << 10
-_LAST_WORDS_S = 10.0
+_LAST_WORDS_S = 30.0
 
 
 class Outlet(picows.WSListener):
@@ -133,7 +133,7 @@ class Outlet(picows.WSListener):
             await asyncio.sleep(1.0 - asyncio.get_running_loop().time() % 1.0)
 
     def end(self, code: str, reason: str, close: picows.WSCloseCode = picows.WSCloseCode.POLICY_VIOLATION) -> None:
-        """Say why, and close."""
+        """Say why, and close: the socket when the client has answered, as one that is closed before may lose it all."""
         if self.closed_for or self._transport is None:
             return
         frame = self.view.answer(Failure(code=code, message=reason))
@@ -143,7 +143,6 @@ class Outlet(picows.WSListener):
         self._newest.clear()
         self._transport.send_close(close, code)
         self._write = _nowhere
-        self._transport.disconnect()  # when all is sent
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._transport.disconnect, False)
         if self._caught_up is not None:
             self._caught_up.set()

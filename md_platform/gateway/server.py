@@ -5,6 +5,7 @@ Several processes may share a port: the kernel gives each new connection to one 
 
 import asyncio
 import contextlib
+import datetime as dt
 import resource
 import signal
 import ssl
@@ -16,8 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 import picows
 import structlog
 
+from md_platform.access.audit import Access, Audit
 from md_platform.access.authenticator import Authenticator
 from md_platform.access.principal import ANONYMOUS, Principal
+from md_platform.domain.intervals import UTC
 from md_platform.gateway.frames import View
 from md_platform.gateway.health import GatewayHealth
 from md_platform.gateway.hub import Hub
@@ -26,6 +29,7 @@ from md_platform.gateway.past import Past
 from md_platform.gateway.replay import Player
 from md_platform.gateway.session import REQUEST_BYTES, Session, Work
 from md_platform.gateway.subscriptions import Subscriptions
+from md_platform.gateway.summary import tell
 from md_platform.serving.market import Market
 
 log = structlog.get_logger(__name__)
@@ -37,6 +41,7 @@ _DEFLATE = "permessage-deflate"
 _PING_AFTER_S, _PONG_WITHIN_S = 30.0, 20.0
 _READ_BYTES = 1_024  # of requests: the buffer of each connection, which grows when it must
 _BACKLOG = 4_096
+_TARGET_AT_MOST = 500
 _STOPPED_WITHIN_S = 5.0
 
 
@@ -53,6 +58,7 @@ class GatewayConfig:
     port: int = 8001
     database_url: str | None = None
     market: Market | None = None
+    audit: Audit | None = None
     tls: ssl.SSLContext | None = None
 
 
@@ -89,13 +95,13 @@ class Gateway:
             max_frame_size=REQUEST_BYTES,
             read_buffer_init_size=_READ_BYTES,
         )
-        hub = asyncio.create_task(self.hub.run())
+        hub, summary = asyncio.create_task(self.hub.run()), asyncio.create_task(tell(self.hub))
         try:
             port = server.sockets[0].getsockname()[1]
             log.info("gateway listens", host=self._config.host, port=port)
             ready(port)
-            await asyncio.wait((hub,))
-            hub.result()
+            done, _ = await asyncio.wait((hub, summary), return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
         finally:
             server.close()
             for session in list(self.sessions):
@@ -103,9 +109,10 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOPPED_WITHIN_S):
                     await self._empty.wait()
-            while not hub.done():
-                hub.cancel()  # more than once: a library may take a cancellation that comes while it connects
-                await asyncio.wait((hub,), timeout=1)
+            while pending := [task for task in (hub, summary) if not task.done()]:
+                for task in pending:
+                    task.cancel()  # more than once: a library may take a cancellation that comes while it connects
+                await asyncio.wait(pending, timeout=1)
             await self.hub.close()
             self.past.close()
 
@@ -134,6 +141,7 @@ class Gateway:
             ANONYMOUS if self._config.authenticator.is_open else None,
             _credential(request, asked),
             self._closed,
+            lambda session, action, target, status: self._record(session, url.path, action, target, status),
         )
         if asked.get("slow") == "conflate":
             session.slow = "conflate"
@@ -150,6 +158,14 @@ class Gateway:
     async def _authenticated(self, credential: str) -> Principal:
         """In a thread: a hash that resists guessing takes its time."""
         return await asyncio.to_thread(self._config.authenticator.authenticate, credential)
+
+    def _record(self, session: Session, route: str, action: str, target: str, status: int) -> None:
+        if self._config.audit is not None:
+            name = session.principal.name if session.principal else None
+            at, address = dt.datetime.now(UTC), session.address
+            self._config.audit.record(
+                Access(at, name, address, "gateway", action, route, target[:_TARGET_AT_MOST], status, 0, 0.0, "")
+            )
 
     def _told(self, problem: str | None) -> None:
         told = Restored() if problem is None else Degraded(reason="redis is away")

@@ -22,6 +22,9 @@ from md_platform.gateway.messages import (
     Failure,
     Ping,
     Pong,
+    Replay,
+    Subscribe,
+    Unsubscribe,
     Welcome,
     failure,
 )
@@ -53,6 +56,7 @@ class Session(Outlet):
     """A connection from its first frame to its last. `principal` is None until it is known who asks."""
 
     __slots__ = (
+        "_audited",
         "_authenticated",
         "_closed",
         "_fragments",
@@ -71,12 +75,14 @@ class Session(Outlet):
         principal: Principal | None,
         credential: str | None,
         closed: Callable[["Session"], None],
+        audited: Callable[["Session", str, str, int], None],
     ) -> None:
         super().__init__(view, "close")
         self.principal = principal
         self._work = work(self)
         self._authenticated = authenticated
         self._closed = closed
+        self._audited = audited
         self._requests: deque[AnyRequest] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._fragments: list[bytes] = []
@@ -107,7 +113,8 @@ class Session(Outlet):
         """Take a frame, or the part of one."""
         kind = frame.msg_type
         if kind is picows.WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
+            if not self.closed_for:
+                transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION):
             if kind is not picows.WSMsgType.CONTINUATION:
@@ -147,15 +154,26 @@ class Session(Outlet):
     async def _do_all(self) -> None:
         while self._requests and not self.closed_for:
             request = self._requests.popleft()
+            op, target, status = type(request).__name__.lower(), _target(request), 200
             try:
                 await self._do(request)
             except NotAuthenticated as error:
+                status = 401
                 self.end("not_authenticated", str(error))
             except MdpError as error:
+                status = 403 if isinstance(error, Forbidden) else 400
                 self.answer(failure(error, request.id))
             except Exception:
                 log.exception("a request failed", op=type(request).__name__)
+                status = 500
                 self.end("internal_error", "this failed for a reason that is ours", picows.WSCloseCode.INTERNAL_ERROR)
+            self._audited(self, op, target, status)
+
+    @property
+    def address(self) -> str:
+        """Where the client connects from."""
+        peer = self._transport.underlying_transport.get_extra_info("peername") if self._transport else None
+        return str(peer[0]) if peer else ""
 
     async def _do(self, request: AnyRequest) -> None:
         if isinstance(request, Authenticate):
@@ -186,3 +204,10 @@ class Session(Outlet):
     def _require_known(self) -> None:
         if self.principal is None and not self.closed_for:
             self.end("not_authenticated", f"you did not say who you are within {_AUTHENTICATE_WITHIN_S:.0f} s")
+
+
+def _target(request: AnyRequest) -> str:
+    """What a request is about: channels and instruments, never a credential."""
+    if isinstance(request, Subscribe | Unsubscribe):
+        return f"{request.channel} {','.join(request.instruments)}".strip()
+    return f"{','.join(request.channels)} {','.join(request.instruments)}" if isinstance(request, Replay) else ""

@@ -72,12 +72,12 @@ class Tail:
         found: Any = await self._client.get(f"md:latest-{kind}:{rest}")
         return Entry(*opened(found)) if found else None
 
-    async def instruments(self, kind: str, venue: str) -> list[str]:
-        """Instruments of `venue` of which `kind` was ever published."""
+    async def instruments(self, kind: str, venue: str = "") -> list[str]:
+        """Instruments of which `kind` was ever published, of `venue` where one is given."""
         names: Any = await self._client.hkeys(NUMBERS)
-        prefix = f"md:{kind}:{venue}:"
-        found = {name.decode().split(":", 4)[3] for name in names if name.startswith(prefix.encode())}
-        return sorted(f"{venue}:{symbol}" for symbol in found)
+        prefix = f"md:{kind}:{venue and venue + ':'}"
+        parts = [name.decode().split(":") for name in names if name.startswith(prefix.encode())]
+        return sorted({f"{part[2]}:{part[3]}" for part in parts})
 
 
 def _entries(found: Any) -> list[Entry]:  # noqa: ANN401 - redis-py types what it returns as anything

@@ -125,6 +125,11 @@ class Jobs:
             is_over = state not in UNFINISHED
             connection.execute(_FINISH, (state, error, is_over, kept_for_s, id_, worker))
 
+    def end_now(self, id_: str) -> None:
+        """Mark a finished job as expired."""
+        with self._connect() as connection:
+            connection.execute("UPDATE md.jobs SET state = 'expired' WHERE id = %s AND state = 'done'", (id_,))
+
     def expire(self, kind: Kind) -> list[Job]:
         """Mark finished jobs whose time has come; those that now are."""
         with self._connect() as connection:

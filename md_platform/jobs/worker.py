@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 _HOLD_EVERY_S = 2.0
 _LOOK_EVERY_S = 1.0
+_REPORT_EVERY_S = 0.5
 
 
 class Cancelled(Exception):
@@ -39,6 +41,7 @@ class Task:
     _stopping: threading.Event
     _unwanted: threading.Event = field(default_factory=threading.Event)
     _lost: threading.Event = field(default_factory=threading.Event)
+    _reported: tuple[Mapping[str, Any], float] = ({}, 0.0)
 
     def check(self) -> None:
         """Raise Cancelled or Interrupted where the work should not go on. Costs nothing."""
@@ -48,8 +51,13 @@ class Task:
             raise Interrupted
 
     def report(self, done: int, total: int, detail: Mapping[str, Any]) -> None:
-        """Tell how far the work is, and `check`."""
+        """Tell how far the work is, and `check`; where only the numbers changed, now and then is enough."""
         self.check()
+        now = time.monotonic()
+        before, at = self._reported
+        if detail == before and now - at < _REPORT_EVERY_S:
+            return
+        self._reported = (dict(detail), now)
         try:
             self._jobs.advance(self.job.id, self._worker, done, total, detail)
         except LeaseLost:

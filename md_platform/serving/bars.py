@@ -26,9 +26,10 @@ Fill = Literal["none", "previous"]
 _PERIODS = {Timeframe.W1: WEEKLY_BARS, Timeframe.MONTH1: MONTHLY_BARS}
 _DATASETS = {Timeframe.M1: CLEANED_BARS, **_PERIODS}
 
+_KEPT = {Timeframe.H1: Timeframe.H1, Timeframe.H4: Timeframe.H1, Timeframe.D1: Timeframe.D1}
+"""What the database keeps rolled up that a timeframe can be made of."""
+
 _REMEMBERED_S = 86_400.0
-_REMEMBERED_BARS = 50_000
-"""What is longer is read about as fast from the archive."""
 
 _FIRST = dt.datetime(1970, 1, 5, tzinfo=UTC)
 """The Monday from which weeks are counted. Nothing is older."""
@@ -89,7 +90,7 @@ class Bars:
     def read(self, query: BarQuery, plan: Plan | None = None) -> BarAnswer:
         """The bars; StorageError where a store that has them cannot be read. Settled ones are remembered in Redis."""
         plan = plan or self.plan(query)
-        if plan.is_settled and query.as_of is None and _most_bars(query) <= _REMEMBERED_BARS:
+        if plan.is_settled and query.as_of is None:
             key = f"{query} {plan.version}"
             rows = self._cache.frame("bars", key, _REMEMBERED_S, lambda: self._read(query, plan).rows)
             return BarAnswer(rows, plan.version)
@@ -130,11 +131,33 @@ class Bars:
         if timeframe in _PERIODS:
             days = self.read(replace(query, timeframe=Timeframe.D1, interval=segment.interval, fill="none"))
             members = Found(days.rows, days.is_degraded)
+        elif ahead := self._rolled_ahead(query, segment):
+            return ahead
         else:
             members = self._minutes(query, segment)
         if timeframe is Timeframe.M1:
             return members
         return Found(roll_up(members.rows.lazy(), timeframe, self._now()).collect(), members.is_degraded)
+
+    def _rolled_ahead(self, query: BarQuery, segment: Segment) -> Found | None:
+        """Bars of an hour or longer of which the database keeps the older ones; None where it keeps none.
+
+        Those of the last two days are still rolled up from minutes: of them some may not be stored yet.
+        """
+        kept = _KEPT.get(query.timeframe)
+        young = Timeframe.D1.open_time(self._now()) - DAY
+        if kept is None or segment.chunks or query.as_of is not None or segment.interval.start >= young:
+            return None
+        older = Interval(segment.interval.start, min(young, segment.interval.end))
+        rolled = self._live.rolled(query.instrument, kept, older)
+        if rolled is None:
+            return None
+        rows = roll_up(rolled.lazy(), query.timeframe, self._now()).collect()
+        if segment.interval.end <= young:
+            return Found(rows)
+        rest = self._minutes(query, Segment("open", Interval(young, segment.interval.end), ()))
+        newer = roll_up(rest.rows.lazy(), query.timeframe, self._now()).collect()
+        return Found(pl.concat([rows, newer]), rest.is_degraded)
 
     def _minutes(self, query: BarQuery, segment: Segment) -> Found:
         """Minutes of the segment, each once: of the first that has it."""
@@ -163,10 +186,6 @@ class Bars:
         return pl.concat(
             [pl.DataFrame(schema=dataset.schema), *self._history.frames(selection, segment.chunks)], rechunk=False
         )
-
-
-def _most_bars(query: BarQuery) -> float:
-    return (query.interval.end - query.interval.start).total_seconds() / (query.timeframe.seconds or 28 * 86_400)
 
 
 def _whole_bars(query: BarQuery) -> Interval:

@@ -1,7 +1,8 @@
-"""Frames that are dear to make, kept in Redis for all workers: made once, however many ask at the same time.
+"""Frames that are dear to make, kept for all workers in Redis: made once, however many ask at the same time.
 
-A key bears the version of what it was made from, so that what changed is never met again; nothing is ever deleted.
-Without Redis everything is made anew, by one thread of each process at a time.
+A key bears the version of what it was made from, so that what changed is never met again. Each process keeps the last
+ones in its memory, too, and those that are too large for Redis there alone. Without Redis one thread of each process
+makes what the others wait for.
 """
 
 import contextlib
@@ -9,33 +10,53 @@ import hashlib
 import io
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import polars as pl
 import redis
 from prometheus_client import Counter
 
 ASKED = Counter("mdp_cache_requests_total", "Frames asked of the cache", ["kind", "outcome"])
-"""By outcome: hit, miss, shared (another thread or process was making it), away (Redis did not answer)."""
+"""By outcome: near (in this process), hit, miss, shared (somebody was making it), away (Redis did not answer)."""
 
 LARGEST_BYTES = 8 * 2**20
+NEAR_BYTES = 256 * 2**20
+"""Three years of 1m bars."""
+
 _MAKING_MS = 10_000
 _LOOK_AGAIN_S = 0.01
 
 
-class Cache:
-    """The cache on `client`; None: only threads of this process share what they make."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    frame: pl.DataFrame
+    bytes: int
+    until: float
 
-    def __init__(self, client: "redis.Redis | None") -> None:
+
+class Cache:
+    """The cache on `client`; None: only threads of this process share what they make, in at most `most_bytes`."""
+
+    def __init__(self, client: "redis.Redis | None", most_bytes: int = NEAR_BYTES) -> None:
         self._client = client
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept_bytes = 0
         self._under_way: dict[str, Future[pl.DataFrame]] = {}
 
     def frame(self, kind: str, key: str, ttl_s: float, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         """What `make` gives, or gave for this `key` in the last `ttl_s` seconds, here or elsewhere; its errors."""
         name = f"md:cache:{kind}:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
         with self._lock:
+            kept = self._kept.get(name)
+            if kept is not None and kept.until > time.monotonic():
+                self._kept.move_to_end(name)
+                ASKED.labels(kind, "near").inc()
+                return kept.frame
             waited = self._under_way.get(name)
             if waited is None:
                 mine = self._under_way[name] = Future()
@@ -48,11 +69,22 @@ class Cache:
             mine.set_exception(error)
             raise
         else:
+            self._keep(name, found, ttl_s)
             mine.set_result(found)
             return found
         finally:
             with self._lock:
                 del self._under_way[name]
+
+    def _keep(self, name: str, frame: pl.DataFrame, ttl_s: float) -> None:
+        """Remember it here, in place of what was asked for longest ago."""
+        kept = _Kept(frame, int(frame.estimated_size()), time.monotonic() + ttl_s)
+        with self._lock:
+            before = self._kept.pop(name, None)
+            self._kept_bytes += kept.bytes - (before.bytes if before else 0)
+            self._kept[name] = kept
+            while self._kept_bytes > self._most_bytes and self._kept:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
 
     def _shared(self, kind: str, name: str, ttl_s: float, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         if self._client is None:
@@ -91,9 +123,9 @@ class Cache:
             time.sleep(_LOOK_AGAIN_S)
 
     def _put(self, name: str, frame: pl.DataFrame, ttl_s: float) -> None:
-        content = io.BytesIO()
-        frame.write_ipc_stream(content, compression="lz4")
-        if self._client is not None and content.tell() <= LARGEST_BYTES:
+        if self._client is not None and frame.estimated_size() <= LARGEST_BYTES:
+            content = io.BytesIO()
+            frame.write_ipc_stream(content, compression="lz4")
             with contextlib.suppress(redis.RedisError):  # then the next one makes it
                 self._client.set(name, content.getvalue(), px=int(ttl_s * 1_000))
         self._release(name)

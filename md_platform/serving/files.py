@@ -29,6 +29,9 @@ class NotStreamed:
         """None."""
         return Found(pl.DataFrame(schema=CLEANED_BARS.schema))
 
+    def rolled(self, instrument: str, timeframe: Timeframe, interval: Interval) -> None:
+        """None."""
+
     def trades(self, instrument: str, interval: Interval) -> Found:  # noqa: ARG002
         """None."""
         return Found(pl.DataFrame(schema=CLEANED_TRADES.schema))

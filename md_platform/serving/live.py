@@ -14,7 +14,8 @@ import structlog
 
 from md_platform.domain.intervals import Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES
-from md_platform.serving.pool import Pool, once_more
+from md_platform.serving.cache import Cache
+from md_platform.serving.pool import Pool, T, once_more
 from md_platform.serving.tail import Tail, trade_frame
 from md_platform.storage.live_reading import FOREVER, LiveReader
 
@@ -22,6 +23,10 @@ log = structlog.get_logger(__name__)
 
 _OURS = "trades"
 """Source of bars aggregated from trades. They are preferred to the venue's own candles, as in running bars."""
+
+
+_STORED_FOR_S = 1.0
+"""How old what was read of the database may be: what was stored since was published since, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class Streamed(Protocol):
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
 
+    def rolled(self, instrument: str, timeframe: Timeframe, interval: Interval) -> pl.DataFrame | None:
+        """Bars of 1h or 1d that are kept rolled up; None where none are, or those of several sources."""
+
     def trades(self, instrument: str, interval: Interval) -> Found:
         """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
 
@@ -45,14 +53,21 @@ class Streamed(Protocol):
 class Live:
     """The live store with the tails of Redis, where there is one. For any number of threads."""
 
-    def __init__(self, store: Pool[LiveReader], tail: Tail | None) -> None:
+    def __init__(self, store: Pool[LiveReader], cache: Cache, tail: Tail | None) -> None:
         self._store = store
+        self._cache = cache
+        self._is_ahead: bool | None = None
         self._tail = tail
 
     def bars(self, instrument: str, timeframe: Timeframe, interval: Interval, as_of: dt.datetime | None) -> Found:
         """Bars that open in `interval` as BAR_COLUMNS, closed and running, as they were known at `as_of`."""
         known_by = as_of or FOREVER
-        stored = self._stored(lambda reader: reader.bars(instrument, timeframe, interval, known_by))
+
+        def read() -> pl.DataFrame:
+            return self._read(lambda reader: reader.bars(instrument, timeframe, interval, known_by))
+
+        key = f"{instrument} {timeframe} {interval}"
+        stored = read() if as_of else self._cache.frame("live", key, _STORED_FOR_S, read)
         try:
             since = interval.start if stored.is_empty() else stored["close_time"][-1]
             told = None if self._tail is None else self._tail.bars(instrument, timeframe, since)
@@ -63,9 +78,18 @@ class Live:
         known = told.filter(_within("open_time", interval), pl.col("known_at") <= known_by)
         return Found(_best(pl.concat([stored, known])))
 
+    def rolled(self, instrument: str, timeframe: Timeframe, interval: Interval) -> pl.DataFrame | None:
+        """Bars of 1h or 1d that the database keeps rolled up; None where it keeps none, or those of several sources."""
+        if self._is_ahead is None:
+            self._is_ahead = self._read(LiveReader.rolls_up_ahead)
+        if not self._is_ahead:
+            return None
+        found = self._read(lambda reader: reader.rolled_bars(instrument, timeframe, interval))
+        return found if found["source"].n_unique() <= 1 else None
+
     def trades(self, instrument: str, interval: Interval) -> Found:
         """Trades of `interval` as TRADE_COLUMNS; those that are stored and told stand twice, the stored ones last."""
-        stored = self._stored(lambda reader: reader.trades(instrument, interval))
+        stored = self._read(lambda reader: reader.trades(instrument, interval))
         stored = stored.select(CLEANED_TRADES.schema.names())
         if self._tail is None:
             return Found(stored)
@@ -77,8 +101,8 @@ class Live:
             return Found(stored, is_degraded=_said(error))
         return Found(pl.concat([told.filter(_within("ts_event", interval)), stored]))
 
-    def _stored(self, read: Callable[[LiveReader], pl.DataFrame]) -> pl.DataFrame:
-        def borrowed() -> pl.DataFrame:
+    def _read(self, read: Callable[[LiveReader], T]) -> T:
+        def borrowed() -> T:
             with self._store.borrowed() as reader:
                 return read(reader)
 

@@ -56,9 +56,8 @@ def open_market(
     ledger = Ledger(database_url, rows.borrowed)
     history = Reader(lake, archive, ledger)
     client = None if redis_url is None else redis_client(redis_url)
-    seam, live = Seam(ledger), Live(stored, None if client is None else Tail(client))
-
     cache = Cache(client)
+    seam, live = Seam(ledger), Live(stored, cache, None if client is None else Tail(client))
     bars = Bars(history, seam, live, cache)
 
     def close() -> None:

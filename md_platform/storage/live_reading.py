@@ -96,6 +96,10 @@ class LiveReader:
         found = self._frame(_ROLLED, (instrument, timeframe.value, interval.start, interval.end))
         return _as(_named(found, instrument, timeframe), BAR_COLUMNS)
 
+    def rolls_up_ahead(self) -> bool:
+        """Whether rolled bars are kept, by TimescaleDB's continuous aggregates, or computed at each read."""
+        return not self._frame(_AHEAD, ()).is_empty()
+
     def traded(self, interval: Interval) -> list[str]:
         """Instruments of which a trade was stored with its ts_event in `interval`, in order of registration."""
         return self._frame(_TRADED, (interval.start, interval.end))["id"].to_list()
@@ -142,6 +146,8 @@ FROM md.trades JOIN md.sources USING (source_id)
 WHERE instrument_id = (SELECT instrument_id FROM md.instruments WHERE id = $1) AND ts_event >= $2 AND ts_event < $3
 ORDER BY ts_event, ts_event_ns, trades.trade_id, trade_key
 """
+
+_AHEAD = "SELECT number FROM md.migrations WHERE variant = 'timescale' LIMIT 1"
 
 _TRADED = """
 SELECT id FROM md.instruments

@@ -12,6 +12,7 @@ from md_platform.catalog.ranges import Range
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import DAY
 from md_platform.jobs.queue import Jobs
+from md_platform.jobs.worker import Work, Worker
 from md_platform.storage.migrate import migrate
 from md_platform_tests.api_server import Served, served, stores_of
 from md_platform_tests.scripted_dagster import ScriptedDagster, ScriptedRun, scripted_dagster
@@ -22,7 +23,7 @@ BODY = {"ids": ["BTCUSDT"], "start": str(D), "end": str(D + 3 * DAY)}
 
 
 @dataclass
-class Work:
+class Doing:
     """What runs do: they record what they were asked for, unless they are `held`, or their days are `bad`."""
 
     ledger: Ledger
@@ -50,7 +51,7 @@ class Work:
 class Platform:
     served: Served
     dagster: ScriptedDagster
-    work: Work
+    work: Doing
 
     def post(self, status: int = 202, **given):
         answer = self.served.client.post("/api/v1/backfills", json=BODY | given)
@@ -74,7 +75,7 @@ def platform(tmp_path, database_url, redis_url):
     migrate(database_url)
     ledger = Ledger(database_url)
     ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto")])
-    work = Work(ledger)
+    work = Doing(ledger)
     with scripted_dagster(work) as dagster:
         stores = stores_of(tmp_path, database_url, redis_url, dagster_port=dagster.port)
         with served(stores) as running:
@@ -130,7 +131,7 @@ def test_days_that_fail_are_told(platform):
 def test_a_backfill_goes_on_where_its_process_was_killed(platform, database_url):
     """The dead process had launched a run, of which nothing more was heard."""
     platform.work.held.set()
-    request = platform.served.app.state.stores.operations.backfills
+    backfills = platform.served.app.state.stores.operations.backfills
     wish = {"instruments": [BTC], "natives": ["BTCUSDT"], "start": str(D), "end": str(D + 3 * DAY),
             "stage": "archive", "trades": False, "refresh": True}  # fmt: skip
     jobs = Jobs(database_url)
@@ -142,9 +143,8 @@ def test_a_backfill_goes_on_where_its_process_was_killed(platform, database_url)
     platform.dagster.runs.append(ScriptedRun("earlier", "crypto", ["raw_bars", *_rest()], tags, {}, "STARTED"))
     with jobs._connect() as connection:
         connection.execute("UPDATE md.jobs SET seen_at = now() - interval '1 minute'")
-    again = type(platform.served.app.state.stores.operations).open(
-        database_url, request.orchestrator, request.loader, request.listing
-    )
+    again = Worker(jobs, {"backfill": Work(backfills.do, 1)})
+    again.start()
     try:
         time.sleep(0.5)
         assert [run.id for run in platform.dagster.runs] == ["earlier"]

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 import redis
 
+from md_platform.catalog.exporting import export_rows
 from md_platform.catalog.ledger import PartitionRecord
 from md_platform.catalog.reading import Selection
-from md_platform.cli.exporting import export_rows
 from md_platform.domain.events import Book
 from md_platform.domain.indicators import Ohlcv, parse_spec
 from md_platform.domain.instruments import Instrument

@@ -1,10 +1,11 @@
 """Benchmark: `mdp api` over a year of 1m bars, and what it does with 1,000 requests a second.
 
-    python -m md_platform_tests.benchmarks.api [--seconds 10] [--rate 1000]
+    python -m md_platform_tests.benchmarks.api [--seconds 10] [--rate 1000] [--workers 2]
 
 Into an embedded PostgreSQL and Redis of its own. Beside each figure stands the same bytes from a bare ASGI application
 on the same server (uvicorn), asked by the same client: the limit of this machine. `server` is the time until the first
-byte of the answer, `client` until it is a frame (Arrow) or parsed (JSON). Requests a second are sent on schedule,
+byte of the answer, `client` until it is a frame (Arrow) or parsed (JSON); `first` is the first of these requests, which
+finds nothing remembered. Requests a second are sent on schedule,
 however long answers take, and timed from when they should have been sent.
 """
 
@@ -40,6 +41,7 @@ from md_platform.storage.archive import Archive, Days
 from md_platform.storage.lake import Lake
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.migrate import migrate
+from md_platform_tests.benchmarks.feed_process import cpu_s
 
 BTC = "binance:BTC-USDT"
 TODAY = dt.datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -145,8 +147,9 @@ def bare_application() -> Callable[..., object]:
     return application
 
 
-def fetch(url: str, accept: str, parse: Callable[[bytes], object], times: int) -> tuple[float, float, bytes]:
-    """Median ms until the first byte, and until the content is parsed, of `times` requests after one; the content."""
+def fetch(url: str, accept: str, parse: Callable[[bytes], object], times: int) -> tuple[float, float, float, bytes]:
+    """Ms until the first byte: of the first request, the median of `times` later ones; until it is parsed; the content."""
+    earliest = 0.0
     server, client, content = [], [], b""
     with httpx.Client(timeout=60, headers={"accept": accept, "accept-encoding": "identity"}) as session:
         for n in range(times + 1):
@@ -156,10 +159,12 @@ def fetch(url: str, accept: str, parse: Callable[[bytes], object], times: int) -
                 content = b"".join(answer.iter_raw(1 << 20))
             assert answer.status_code == 200, content[:500]
             parse(content)
-            if n:
+            if not n:
+                earliest = (first - began) * 1_000
+            else:
                 server.append((first - began) * 1_000)
                 client.append((time.perf_counter() - began) * 1_000)
-    return statistics.median(server), statistics.median(client), content
+    return earliest, statistics.median(server), statistics.median(client), content
 
 
 async def load(port: int, path: str, rate: int, seconds: float, connections: int = 32) -> list[float]:
@@ -203,9 +208,9 @@ def shown(name: str, latencies: Sequence[float], cpu_s: float) -> str:
 def measured_load(name: str, process: psutil.Process, port: int, path: str, rate: int, seconds: float) -> None:
     """Warm up, load, print."""
     asyncio.run(load(port, path, rate, 2))
-    before = sum(process.cpu_times()[:2])
+    before = cpu_s(process)
     latencies = asyncio.run(load(port, path, rate, seconds))
-    print(shown(name, latencies, sum(process.cpu_times()[:2]) - before))
+    print(shown(name, latencies, cpu_s(process) - before))
 
 
 def main() -> None:
@@ -213,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=int, default=1_000)
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mdp-bench-") as name:
         folder = Path(name)
@@ -225,7 +231,7 @@ def main() -> None:
                 "MDP_LAKE_URI": str(folder / "lake"), "MDP_ARCHIVE_URI": str(folder / "archive"),
                 "MDP_API_PORT": str(port),
             }  # fmt: skip
-            command = [sys.executable, "-m", "md_platform.cli", "api"]
+            command = [sys.executable, "-m", "md_platform.cli", "api", "--workers", str(options.workers)]
             with running(command, port, environment, "/healthz") as process:
                 measure(process, port, folder, options.rate, options.seconds)
             print(f"  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -242,10 +248,10 @@ def measure(process: psutil.Process, port: int, folder: Path, rate: int, seconds
         "JSON": ("application/json", orjson.loads, 500),
     }
     for form, (accept, parse, target) in forms.items():
-        server, client, content = fetch(year, accept, parse, 7)
-        limit, limit_client = _limit(content, folder, lambda url, a=accept, p=parse: fetch(url, a, p, 7)[:2])
+        first, server, client, content = fetch(year, accept, parse, 7)
+        limit, limit_client = _limit(content, folder, lambda url, a=accept, p=parse: fetch(url, a, p, 7)[1:3])
         print(
-            f"  {form:6} {len(content) / 2**20:6.1f} MiB   server {server:6.1f} ms   client {client:6.1f} ms"
+            f"  {form:6} {len(content) / 2**20:6.1f} MiB   first {first:6.1f} ms   server {server:6.1f} ms   client {client:6.1f} ms"
             f"   (target {target}; the bytes alone: {limit:.1f} and {limit_client:.1f})"
         )
     day = f"/api/v1/bars/{BTC}?timeframe=1m&limit=1440"

@@ -57,7 +57,7 @@ def test_recording_again_replaces_and_says_when_content_changed(ledger):
 
 
 def test_a_batch_is_recorded_as_a_whole_or_not_at_all(ledger):
-    with pytest.raises(StorageError, match=r"the database refused: .*partition_status_rows_check"):
+    with pytest.raises(StorageError, match=r"the database does not take a value: .*partition_status_rows_check"):
         ledger.record([record(), record(day=1, rows=-1)])
     assert ledger.partitions().is_empty()
     ledger.record([])

@@ -28,7 +28,7 @@ class Verdict:
     lost_of_sent          those of the sent that are not
     reports               how often each notice and complaint was made in the trial
     fresh_s, whole_s      from the fault's end until the newest trade and book on Redis were less than 2 s old, and
-                          until everything from before it was stored
+                          until everything from before it was stored and said, repairs among it
     """
 
     trial: str
@@ -138,7 +138,6 @@ class Judge:
         found.wrong_books = len(listener.wrong_books) - self._wrong_books
         found.examples = [str(book) for book in listener.wrong_books[self._wrong_books :][:3]]
         found.published_twice = listener.published_twice.total() - self._published_twice
-        found.reports = self._reports()
         return found
 
     def _happened(self, until_us: int) -> Iterator[tuple[str, dict[int, Happened]]]:
@@ -164,7 +163,7 @@ class Judge:
                 sent.setdefault(instrument, set()).add(trade_id)
         return sent
 
-    def _reports(self) -> Counter[str]:
+    def reports(self) -> Counter[str]:
         """Notices as they are stored, and on md:events as `heard`; complaints of /readyz."""
         begun = self._begun_us / 1e6
         with psycopg.connect(self._rig.database.url) as connection:

@@ -10,6 +10,7 @@ from md_platform.domain.events import Book
 from md_platform.sandbox.book import sequence_of, step_at
 from md_platform.sandbox.history import Aggregate, History, Trade
 from md_platform.sandbox.listings import Listing, listings
+from md_platform.sandbox.prices import STEP_US
 from md_platform.sandbox.server import SandboxConfig
 from md_platform.sandbox.simulation import Simulation
 
@@ -48,14 +49,21 @@ class Market:
         }
 
     def is_right(self, book: Book) -> bool:
-        """Whether `book` is the venue's at its moment: Binance's numbers are the simulation's, others' times are."""
+        """Whether `book` is the venue's at its moment: Binance's numbers are the simulation's, others' times are.
+
+        A snapshot of Coinbase has no time but that of its message, which is some milliseconds younger than the book.
+        """
         listing = self._listing(book.instrument)
         step = step_at(book.ts_event // 1_000)
         if listing.venue == "binance":
             step += book.sequence - sequence_of(step)
-        bids, asks = self._history.books.at(listing, step)
+        is_snapshot = listing.venue == "coinbase" and book.ts_event % (STEP_US * 1_000) != 0
+        return self._is_at(book, listing, step) or (is_snapshot and self._is_at(book, listing, step - 1))
+
+    def _is_at(self, book: Book, listing: Listing, step: int) -> bool:
         return (book.bids, book.asks) == tuple(
-            [(listing.price(price), listing.size(lots)) for price, lots in side.items()] for side in (bids, asks)
+            [(listing.price(price), listing.size(lots)) for price, lots in side.items()]
+            for side in self._history.books.at(listing, step)
         )
 
     def _listing(self, instrument: str) -> Listing:

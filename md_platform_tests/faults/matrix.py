@@ -3,6 +3,7 @@
 import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,8 +45,15 @@ def run(folder: Path, trials: Sequence[Trial], kills: int, chance: random.Random
 
 
 def _tried(rig: Rig, judge: Judge, name: str, commit: Callable[[], None], reports: Sequence[str]) -> Verdict:
-    before = rig.status()
+    duplicates = rig.status().get("duplicates", 0)
     said = {each: rig.said(*_place(each)) for each in reports if each.startswith("log:")}
+
+    def reported() -> Counter[str]:
+        found = judge.reports()
+        found["duplicates"] = max(0, rig.status().get("duplicates", 0) - duplicates)
+        found.update({each: rig.said(*_place(each)) - count for each, count in said.items()})
+        return found
+
     judge.begin()
     failure = ""
     fresh_s = whole_s = float("nan")
@@ -54,18 +62,20 @@ def _tried(rig: Rig, judge: Judge, name: str, commit: Callable[[], None], report
         ended_us = time.time_ns() // 1_000
         fresh_s = until(lambda: rig.listener.is_fresh(ended_us * 1_000), _WITHIN_S, "fresh trades and books on Redis")
         whole_s = fresh_s + until(lambda: not judge.missing(ended_us), _WITHIN_S, "every trade in the database")
-        time.sleep(1)  # what reports a repair is stored after what was repaired
+        whole_s += until(lambda: not _unreported(reports, reported()), _WITHIN_S, "what must be said")
     except TimeoutError as error:
         failure = str(error)
         ended_us = time.time_ns() // 1_000 - 5_000_000
     verdict = judge.verdict(name, ended_us)
     verdict.fresh_s, verdict.whole_s, verdict.failure = fresh_s, whole_s, failure
-    after = rig.status()
-    verdict.reports["duplicates"] = max(0, after.get("duplicates", 0) - before.get("duplicates", 0))
-    for report, count in said.items():
-        verdict.reports[report] = rig.said(*_place(report)) - count
-    verdict.unreported = [each for each in reports if not any(c and each in r for r, c in verdict.reports.items())]
+    verdict.reports = reported()
+    verdict.unreported = _unreported(reports, verdict.reports)
     return verdict
+
+
+def _unreported(wanted: Sequence[str], reports: Counter[str]) -> list[str]:
+    """Which of `wanted` nobody has said."""
+    return [each for each in wanted if not any(count and each in report for report, count in reports.items())]
 
 
 def _place(report: str) -> tuple[str, str]:

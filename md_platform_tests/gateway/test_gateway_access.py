@@ -1,11 +1,14 @@
 """Who may connect, how they say who they are, and what their tier allows."""
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from md_platform.access.audit import Audit
 from md_platform.access.authenticator import Authenticator
 from md_platform.access.config import AccessConfig, tiers_with
 from md_platform.access.keys import Keys
@@ -27,9 +30,9 @@ def key(authenticator: Authenticator, database_url: str) -> str:
     return Keys(database_url).create("alice", "reader", tier="free")[1]
 
 
-def test_a_key_by_header_by_first_message_or_a_ticket_once(redis_url, authenticator, key):
-    async def main():
-        async with running(redis_url, authenticator=authenticator) as port:
+def test_a_key_by_header_by_first_message_or_a_ticket_once(redis_url, database_url, authenticator, key):
+    async def main(audit):
+        async with running(redis_url, authenticator=authenticator, audit=audit) as port:
             for headers in ({"Authorization": f"Bearer {key}"}, {"X-API-Key": key}):
                 async with connected(port, additional_headers=headers) as client:
                     assert (await client.next("welcome"))["principal"] == "alice"
@@ -46,7 +49,16 @@ def test_a_key_by_header_by_first_message_or_a_ticket_once(redis_url, authentica
             async with connected(port, f"?ticket={ticket}") as client:
                 assert (await client.next("error"))["code"] == "not_authenticated"
 
-    asyncio.run(main())
+    with Audit(database_url, dt.timedelta(days=1)) as audit:
+        asyncio.run(main(audit))
+    with psycopg.connect(database_url) as connection:
+        query = (
+            "SELECT principal, action, target, status, address FROM md.audit_log WHERE service = 'gateway' ORDER BY at"
+        )
+        rows = connection.execute(query).fetchall()
+    here = "127.0.0.1"
+    asked = [("alice", "authenticate", "", 200, here), ("alice", "subscribe", f"trades {ID}", 200, here)]
+    assert rows == [*asked, *asked, asked[0], asked[0], (None, "authenticate", "", 401, here)]
 
 
 @pytest.mark.parametrize("how", ["nothing", "wrong header", "wrong message"])

@@ -26,7 +26,7 @@ async def published(publisher: Publisher, count: int, per_s: float = 500) -> Non
         try:
             position = int(await publisher.client.get("position") or 0)
             publisher._position = position
-            await publisher.say(*events[position + 1 : position + 501])
+            await publisher.say(*events[position + 1 : position + 51])
         except (RedisError, OSError):
             continue
 
@@ -134,11 +134,13 @@ def test_who_reads_too_slowly_is_closed_or_gets_the_newest(redis_url: str):
             url = f"ws://127.0.0.1:{port}"
             async with connect(f"{url}/", **options) as closed, connect(f"{url}/", **options) as newest:
                 for connection in (closed, newest):
-                    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                    connection.transport.get_extra_info("socket").setsockopt(
+                        socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536
+                    )
                     await connection.send(json.dumps({"op": "subscribe", "channel": "trades", "instruments": [ID]}))
                 await newest.send(json.dumps({"op": "configure", "slow": "conflate"}))
                 await asyncio.sleep(0.5)
-                total = 60_000
+                total = 24_000
                 for start in range(0, total, 500):
                     await publisher.say(*(trade(number) for number in range(start, start + 500)))
                     await asyncio.sleep(0.005)

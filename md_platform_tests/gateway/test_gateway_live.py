@@ -204,3 +204,18 @@ def test_who_was_away_resumes_and_is_told_what_the_tail_no_longer_has(redis_url)
                 assert late.ids == list(range(late.ids[0], 1_051))
 
     asyncio.run(main())
+
+
+def test_the_market_summary_comes_each_second(redis_url):
+    async def main():
+        publisher = Publisher(redis_url)
+        await publisher.say(trade(1))
+        await publisher.client.zadd("md:movers:24h:USDT", {ID: 0.05})
+        await publisher.client.zadd("md:volume:24h:USDT", {ID: 12.5})
+        async with running(redis_url) as port, connected(port) as client:
+            await subscribed(client, "market-summary", instruments=[])
+            (summary,) = (await client.next("data"))["data"]
+            assert summary["gainers"] == [{"instrument": ID, "value": 0.05}]
+            assert summary["volume_leaders"][0]["value"] == 12.5
+
+    asyncio.run(main())

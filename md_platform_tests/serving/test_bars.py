@@ -8,8 +8,10 @@ import polars as pl
 import psycopg
 import pytest
 import redis
+from polars.testing import assert_frame_equal
 
 from md_platform.catalog.ledger import PartitionRecord
+from md_platform.domain.bars import roll_up
 from md_platform.domain.events import Trade
 from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES, RAW_BARS, RESAMPLED_BARS
@@ -162,6 +164,7 @@ def test_a_database_that_is_gone_is_told_at_once(tmp_path, open_folder, redis_ur
         stores = Stores(tmp_path, url, redis_url)
         stores.stream(live_bar(0))
         assert stores.read().height == 1
+    time.sleep(1.1)  # what was read is remembered for a second
     began = time.monotonic()
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
@@ -176,6 +179,7 @@ def test_connections_that_the_server_ended_are_not_noticed_by_readers(stores):
     with psycopg.connect(stores.url, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                            " WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+    time.sleep(1.1)
     assert stores.read().height == 1
 
 
@@ -191,3 +195,18 @@ def test_a_statement_that_takes_too_long_is_given_up(database_url):
         holder.execute("LOCK TABLE md.bars_1m IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StorageUnavailable):
             reader.bars(BTC, Timeframe.M1, WHOLE)
+
+
+def test_hours_that_timescaledb_keeps_rolled_up_equal_those_of_minutes(tmp_path, timescale_url, redis_url):
+    migrate(timescale_url)
+    stores = Stores(tmp_path, timescale_url, redis_url)
+    stores.stream(*(live_bar(n, close=10.0 + n % 7, volume=float(n)) for n in range(0, 2 * 1_440, 3)))
+    days = Interval(DAY0, DAY0 + 2 * DAY)
+    minutes = stores.read(interval=days)
+    for timeframe in ("1h", "4h", "1d"):
+        found = stores.read(timeframe, days)
+        wanted = roll_up(minutes.lazy(), Timeframe(timeframe), dt.datetime.now(UTC)).collect()
+        assert_frame_equal(found, wanted, rel_tol=1e-9)
+    with LiveReader(timescale_url) as reader:
+        assert reader.rolls_up_ahead()
+    stores.market.close()

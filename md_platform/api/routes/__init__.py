@@ -6,6 +6,7 @@ from md_platform.api.routes import (
     backfills,
     bars,
     datasets,
+    exports,
     indicators,
     instruments,
     prices,
@@ -27,6 +28,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     quality.router,
     backfills.router,
+    exports.router,
     tickets.router,
 )
 """Everything under /api/v1."""
