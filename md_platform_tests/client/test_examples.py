@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -93,17 +94,19 @@ def run(example: str, url: str) -> str:
     ],
 )
 def test_an_example(platform, example, said):
+    if example == "price_alert" and find_spec("md_platform.api.routes.alerts") is None:
+        pytest.skip("the API has no alerts yet")
     assert said in run(example, platform)
 
 
-def test_live_bars(platform, _redis_server_url):
+def test_live_bars(platform, request):
     async def say() -> None:
-        publisher = Publisher(_redis_server_url)
+        publisher = Publisher(request.getfixturevalue("_redis_server_url"))
         minute_ns = 60 * 10**9
         now = time.time_ns() // minute_ns * minute_ns
         for n in range(90):
             price = 100.0 + n % 40
-            opened = now - (50 - n // 2) * minute_ns + n % 2
+            opened = now - (90 - n) * minute_ns // 2
             bar = Bar(ID, "1m", opened, opened + minute_ns, price, price, price, price, 1.0, price, 1, 1.0,
                       price, True, "trades", 0, time.time_ns())  # fmt: skip
             await publisher.say(bar, trade(n))
