@@ -1,5 +1,6 @@
 """Assembly of the REST API: stores and a config in, an ASGI application out. Nothing is opened here."""
 
+import asyncio
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from md_platform.access.principal import ROLES
-from md_platform.api import health, metrics, problems
+from md_platform.api import health, metrics, problems, tracing
 from md_platform.api.body_limit import BodyLimit
 from md_platform.api.browsers import LocalOnly
 from md_platform.api.compression import Compression
@@ -41,6 +42,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await stores.close()
+        await asyncio.to_thread(tracing.finish)
 
     app = FastAPI(
         title="md-platform",

@@ -38,7 +38,7 @@ ConfigOf = Annotated[ApiConfig, Depends(_config)]
 
 
 class Requires:
-    """The principal of a request, who has `role` (None: whoever asks) and `scope`; NotAuthenticated, Forbidden."""
+    """The principal of a request, who has `role` and `scope`; NotAuthenticated, Forbidden, TooManyRequests."""
 
     def __init__(self, role: Role, scope: str | None) -> None:
         self.role: Role = role
@@ -80,8 +80,8 @@ async def _principal(request: Request, stores: Stores, credential: str | None) -
 class Anyone:
     """Marks a route that asks nobody who they are."""
 
-    def __call__(self) -> None:
-        """Nothing to check."""
+    async def __call__(self) -> None:
+        """Nothing to check; async, since FastAPI gives a thread to what is not."""
 
 
 def reader(scope: str = "market") -> Any:  # noqa: ANN401 - FastAPI's dependencies are untyped

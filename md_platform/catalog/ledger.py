@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 import polars as pl
+from opentelemetry import trace
 
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
@@ -37,6 +38,7 @@ class PartitionRecord:
     run_id: str | None = None
 
 
+_tracer = trace.get_tracer(__name__)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COLUMNS = tuple(PartitionRecord.__dataclass_fields__)
 _FRAME_SCHEMA = pl.Schema(
@@ -121,7 +123,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
-        with database_errors(), self._new_connection() as connection:
+        with _tracer.start_as_current_span("ledger query"), database_errors(), self._new_connection() as connection:
             yield connection
 
     def record(self, records: Sequence[PartitionRecord]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import polars as pl
 from deltalake.exceptions import DeltaError
+from opentelemetry import trace
 
 from md_platform.catalog.chain import ARCHIVED
 from md_platform.catalog.ledger import USABLE, Partitions
@@ -25,6 +26,7 @@ from md_platform.transforms.indicators import INDICATOR_TIMEFRAMES
 
 Place = Literal["archive", "lake"]
 
+_tracer = trace.get_tracer(__name__)
 _PERIODS = {WEEKLY_BARS: Timeframe.W1, MONTHLY_BARS: Timeframe.MONTH1}
 _LENGTHS = {timeframe.value: n for n, timeframe in enumerate(Timeframe)}
 
@@ -105,7 +107,9 @@ class Reader:
     def frames(self, selection: Selection, wanted: Sequence[Chunk]) -> Iterator[pl.DataFrame]:
         """One frame for each of the chunks, ordered by time, empty where there are no rows; StorageError."""
         for chunk in wanted:
-            yield self._frame(selection, chunk)
+            with _tracer.start_as_current_span(f"{chunk.place} read", attributes={"dataset": selection.dataset.name}):
+                frame = self._frame(selection, chunk)
+            yield frame
 
     def _frame(self, selection: Selection, chunk: Chunk) -> pl.DataFrame:
         dataset = selection.dataset

@@ -10,6 +10,7 @@ from typing import Any, Self
 import adbc_driver_manager
 import polars as pl
 from adbc_driver_postgresql import dbapi
+from opentelemetry import trace
 
 from md_platform.domain.bars import vwap
 from md_platform.domain.intervals import Interval, Timeframe
@@ -46,6 +47,9 @@ FOREVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 ROLLED = (Timeframe.M1, Timeframe.H1, Timeframe.D1)
 """Timeframes that the database itself rolls up from bars of a minute."""
+
+
+_tracer = trace.get_tracer(__name__)
 
 
 class LiveReader:
@@ -112,7 +116,7 @@ class LiveReader:
         try:
             if self._connection is None:
                 self._connection = dbapi.connect(self._url, autocommit=True)
-            with self._connection.cursor() as cursor:
+            with _tracer.start_as_current_span("live store query"), self._connection.cursor() as cursor:
                 cursor.execute(query, values)
                 return pl.DataFrame(cursor.fetch_arrow_table())
         except adbc_driver_manager.Error as error:

@@ -1,6 +1,7 @@
 """`mdp token` and `mdp api` as processes: keys made, listed and revoked; several workers, TLS, refusals."""
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from md_platform.embedded.ports import free_port, is_healthy
 from md_platform.embedded.serving_services import api_address, trusted
 from md_platform.settings import load_settings
 from md_platform.storage.migrate import migrate
+from md_platform_tests.local_server import Answer, serving
 
 
 @pytest.fixture
@@ -151,3 +153,20 @@ def test_it_speaks_tls(environment: dict[str, str], tmp_path: Path):
         settings = load_settings({name: value for name, value in {**environment, **files}.items() if "MDP" in name})
         assert is_healthy(api_address(settings), trusted(settings))
         assert not is_healthy(api_address(settings))
+
+
+def test_spans_from_request_to_query_reach_a_collector(environment: dict[str, str]):
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with serving(lambda _asked: Answer()) as collector:
+        with api({**environment, "MDP_AUTH": "open", "MDP_OTLP_URL": collector.url}) as client:
+            headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+            answer = client.get("/api/v1/datasets", headers=headers)
+            assert answer.headers["x-trace-id"] == trace_id, answer.text
+        sent = [asked.body for asked in collector.asked if asked.path == "/v1/traces"]
+    spans = [body for body in map(_plain, sent) if bytes.fromhex(trace_id) in body]
+    assert any(b"/api/v1/datasets" in body for body in spans)
+    assert any(b"ledger query" in body for body in spans)
+
+
+def _plain(body: bytes) -> bytes:
+    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body

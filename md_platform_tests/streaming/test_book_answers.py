@@ -45,7 +45,7 @@ def test_a_book_is_told_to_any_depth_while_it_is_right() -> None:
             await listener.until(lambda: bool(listener.resyncs) and listener.connection.is_up)
             [(waiting, why)] = await _answers(listener, path)
             assert (waiting, "no connection serves" in why["error"] or "asked anew" in why["error"]) == (503, True)
-            link = listener.connection._link
+            link = listener.connection.link
             assert link is not None
             assert SPOT.parse_snapshot is not None
             snapshot = SPOT.parse_snapshot(WHOLE, BTC, 1)
