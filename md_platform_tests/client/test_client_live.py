@@ -130,7 +130,7 @@ def test_bars_of_history_and_live_are_one_stream_and_one_table(gateway, redis_ur
             assert history.kind == "history"
             gateway.kill()
             gateway.start()
-            asyncio.run(say([*publisher_bars[25:], FeedNotice("gap", "sandbox", "f", "c", 5)], 25))
+            asyncio.run(say([*publisher_bars[25:], FeedNotice("gap", "sandbox", "f", "c", time.time_ns())], 25))
             live = []
             while sum(map(len, (each.events for each in live))) < len(publisher_bars) - 25 + 1:
                 live.append(next(batches))
