@@ -255,31 +255,34 @@ class Pipeline:
             if self._books.get(instrument) is book:
                 del self._books[instrument]
 
-    def tick(self, *, running: bool) -> None:
-        """What time brings: closed bars, holes that nothing filled; with `running` also running bars and books."""
+    def tick(self, *, running: bool, turn: slice = slice(None)) -> None:
+        """What time brings: closed bars, holes that nothing filled; with `running` also running bars and books.
+
+        `turn` are the instruments whose turn it is to tell running bars and books: of all at once they take long.
+        """
         now_ns = self._now_ns()
         out: list[Published] = []
-        for tracked in self._tracked.values():
+        told = set(list(self._tracked)[turn]) if running else set()
+        for instrument, tracked in self._tracked.items():
             skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
             # of a silent one bars would close over trades that are still to come
-            is_heard = not self.holes.is_silent(tracked.instrument.id)
+            is_heard = not self.holes.is_silent(instrument)
             if is_heard:
                 tracked.bars.advance(now_ns - skew)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
                 tracked.day.put(closed)
-            if running:
+            if instrument in told:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
             if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
                 out.append(statistics)
-        if running:
-            for instrument in self._changed_books & self._books.keys():
-                top = self._books[instrument].top(instrument, self._book_levels)
-                if top is not None:
-                    out.append(top)
-            self._changed_books.clear()
+        for instrument in self._changed_books & self._books.keys() & told:
+            top = self._books[instrument].top(instrument, self._book_levels)
+            if top is not None:
+                out.append(top)
+        self._changed_books -= told
         if out:
             self._put(out)
 

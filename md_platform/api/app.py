@@ -11,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from md_platform.access.principal import ROLES
-from md_platform.api import health, metrics, problems, tracing
+from md_platform.api import health, metrics, page, problems, tracing
 from md_platform.api.body_limit import BodyLimit
 from md_platform.api.browsers import LocalOnly
 from md_platform.api.compression import Compression
@@ -58,6 +58,7 @@ def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
     app.state.config = config
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(page.router)
     app.include_router(metrics.router, responses=problems.RESPONSES)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=problems.RESPONSES)

@@ -9,6 +9,7 @@ class ApiConfig:
 
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
     other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
+    `gateway_port` is where browsers find live data, on the host that they came to.
     """
 
     is_open: bool = True
@@ -17,3 +18,4 @@ class ApiConfig:
     max_rows: int = 1_000_000
     is_traced: bool = False
     is_encrypted: bool = False
+    gateway_port: int = 8001

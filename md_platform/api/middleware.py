@@ -20,8 +20,8 @@ from md_platform.telemetry import redact
 
 _TRACEPARENT = re.compile(r"00-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_PROBES = ("/healthz", "/readyz", "/metrics")
-"""Asked every few seconds by machines: neither logged nor audited unless they fail."""
+_QUIET = ("/healthz", "/readyz", "/metrics", "/", "/favicon.ico", "/web/{version}/{name}")
+"""Asked every few seconds by machines, or nobody's data: neither logged nor audited unless they fail."""
 _PROTECTION = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -64,7 +64,9 @@ class RequestScope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 added = MutableHeaders(scope=message)
-                added.update({**self._protection, "x-request-id": request_id, "x-trace-id": trace_id})
+                for name, value in self._protection.items():
+                    added.setdefault(name, value)  # the page has a policy of its own
+                added.update({"x-request-id": request_id, "x-trace-id": trace_id})
                 added.update(_rate_headers(state.get("allowance")))
             elif message["type"] == "http.response.body":
                 sent_bytes += len(message.get("body", b""))
@@ -90,7 +92,7 @@ class RequestScope:
         REQUESTS.labels(method, route, status).inc()
         SECONDS.labels(method, route).observe(seconds)
         SENT_BYTES.labels(route).inc(sent_bytes)
-        if route in _PROBES and status < 400:  # noqa: PLR2004 - client and server errors
+        if route in _QUIET and status < 400:  # noqa: PLR2004 - client and server errors
             return
         principal = state.get("principal")
         access = Access(

@@ -120,6 +120,7 @@ def application() -> "FastAPI":
         max_rows=settings.api_max_rows,
         is_traced=settings.otlp_url is not None,
         is_encrypted=settings.tls_certificate is not None,
+        gateway_port=settings.gateway_port,
     )
     return create_app(stores, config)
 

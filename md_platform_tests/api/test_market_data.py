@@ -271,3 +271,15 @@ def test_requests_of_no_sense_are_refused(api, params):
 def test_too_many_bars_are_refused_before_they_are_read(api):
     answer = api.client.get(f"/api/v1/bars/{BTC}", params={"start": "2000-01-01"})
     assert (answer.status_code, answer.json()["title"]) == (413, "too large")
+
+
+def test_what_is_drawn_in_longer_bars_keeps_every_extreme(api):
+    span = {"start": START.isoformat(), "end": END.isoformat()}
+    minutes = rows_of(get(api, f"bars/{PATH}", timeframe="1m", **span))
+    drawn = rows_of(get(api, f"bars/{PATH}", timeframe="1m", max_points=400, **span))
+    assert (drawn["timeframe"][0], drawn.height) == ("15m", DAYS * 96)
+    assert drawn["high"].max() == minutes["high"].max()
+    assert drawn["low"].min() == minutes["low"].min()
+    assert drawn["volume"].sum() == pytest.approx(minutes["volume"].sum())
+    assert (drawn["open"][0], drawn["close"][-1]) == (minutes["open"][0], minutes["close"][-1])
+    assert ask(api, f"bars/{PATH}", timeframe="1m", max_points=10_000, **span)["meta"]["timeframe"] == "1m"

@@ -9,6 +9,7 @@ from md_platform.api.routes import (
     exports,
     indicators,
     instruments,
+    platform,
     prices,
     quality,
     statistics,
@@ -30,5 +31,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     backfills.router,
     exports.router,
     tickets.router,
+    platform.router,
 )
 """Everything under /api/v1."""

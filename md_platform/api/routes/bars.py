@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Annotated, Literal
 
 import orjson
+import polars as pl
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -11,10 +12,12 @@ from md_platform.api.dependencies import ConfigOf, StoresOf, reader
 from md_platform.api.formats import TABLE, TablesOf
 from md_platform.api.routes.asking import InstrumentName, Meta, TimeframeText, TimeText, bounded, iso, json_of, marked
 from md_platform.domain.intervals import UTC, Interval, Timeframe
+from md_platform.errors import InvalidParameter
 from md_platform.serving.bars import BarAnswer, BarQuery, Fill
 from md_platform.serving.charts import ccxt_ohlcv
 from md_platform.serving.paging import bar_page, trade_page
 from md_platform.serving.ranges import interval, moment
+from md_platform.serving.thinning import drawn_timeframe
 
 router = APIRouter(tags=["bars"], dependencies=[reader()])
 
@@ -22,6 +25,9 @@ _DEFAULT_BARS = 500
 _SETTLED_MAX_AGE_S = 60
 Limit = Annotated[int | None, Query(ge=1, le=1_000_000, description="at most so many rows")]
 Adjusted = Annotated[bool, Query(description="for splits and dividends; `meta.adjustments` says which were applied")]
+MaxPoints = Annotated[
+    int | None, Query(ge=10, le=100_000, description="for charts: in longer bars, if there are more; extremes stay")
+]
 _MOST_CCXT = 10_000
 
 
@@ -38,15 +44,20 @@ def bars(
     fill: Annotated[Fill, Query(description="previous: periods without a bar repeat the last close")] = "none",
     as_of: TimeText = None,
     adjusted: Adjusted = False,  # noqa: FBT002 - FastAPI passes it by name
+    max_points: MaxPoints = None,
+    columns: Annotated[str | None, Query(max_length=400, description="only these, separated by commas")] = None,
 ) -> Response:
     """Bars that open from `start` to before `end`, the running one among them.
 
     Without `end` until now. Without `start` the last `limit` (500) before the end; with `start` the first `limit` from
-    there. `as_of` answers with what was known then.
+    there. `as_of` answers with what was known then. `max_points` draws a long range in longer bars; `meta.timeframe`
+    tells which.
     """
     market, length = stores.market, Timeframe.parse(timeframe)
     id_ = market.names.resolve(instrument).id
     span = interval(start, end, length, limit or _DEFAULT_BARS)
+    if max_points is not None:
+        length = drawn_timeframe(length, span, max_points)
     known = None if as_of is None else moment(as_of, "as_of", span.end)
     query = BarQuery(id_, length, bounded(span, length, config), known, fill)
     plan = market.bars.plan(query)
@@ -57,6 +68,8 @@ def bars(
     rows = answer.rows
     if limit is not None:
         rows = rows.head(limit) if start is not None else rows.tail(limit)
+    if columns is not None:
+        rows = _chosen(rows, columns)
     settled = version is not None and answer.version is not None
     response = tables.answer(
         rows,
@@ -65,6 +78,13 @@ def bars(
         max_age_s=_SETTLED_MAX_AGE_S if settled else 0,
     )
     return marked(response, is_degraded=answer.is_degraded)
+
+
+def _chosen(rows: pl.DataFrame, columns: str) -> pl.DataFrame:
+    names = list(dict.fromkeys(name.strip() for name in columns.split(",")))
+    if unknown := [name for name in names if name not in rows.columns]:
+        raise InvalidParameter(f"columns are of {' '.join(rows.columns)}, was {unknown[0]!r}")
+    return rows.select(names)
 
 
 def _meta(query: BarQuery, answer: BarAnswer, *, adjusted: bool) -> Meta:

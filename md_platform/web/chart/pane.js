@@ -1,0 +1,161 @@
+// One chart: candles and volume of an instrument in one timeframe, with indicators, comparisons, gaps and drawings.
+
+import * as charts from "../vendor/lightweight-charts/lightweight-charts.mjs";
+import { token } from "../core/dom.js";
+import { decimals } from "../core/format.js";
+import { isOverlay } from "./indicators.js";
+import { Gaps, Marks } from "./primitives.js";
+
+const COLOURS = ["#3b82f6", "#d97706", "#8b5cf6", "#0d9488", "#db2777", "#65a30d", "#0891b2", "#b45309"];
+
+export class Pane {
+  constructor(host) {
+    this.bars = [];
+    this.lines = [];
+    this.others = [];
+    this.chart = charts.createChart(host, { autoSize: true, layout: { attributionLogo: false }, timeScale: { timeVisible: true, rightOffset: 6, minBarSpacing: 0.05 }, crosshair: { mode: 0 } });
+    this.kind = null;
+    this.place = (time) => this.x(time);
+    this.paint();
+  }
+
+  /** Take colours from the page's tokens. */
+  paint() {
+    const line = token("line");
+    this.chart.applyOptions({
+      layout: { background: { color: token("panel") }, textColor: token("ink-2"), panes: { separatorColor: line }, fontFamily: getComputedStyle(document.body).fontFamily },
+      grid: { vertLines: { color: line }, horzLines: { color: line } },
+      rightPriceScale: { borderColor: line }, timeScale: { borderColor: line },
+    });
+    this.price?.applyOptions(this.priceColours());
+    this.drawVolume();
+  }
+
+  priceColours() {
+    const [up, down, accent] = [token("up"), token("down"), token("accent")];
+    return this.kind === "candles"
+      ? { upColor: token("panel"), wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down }
+      : { color: accent, lineColor: accent, topColor: `${accent}55`, bottomColor: `${accent}05` };
+  }
+
+  /** Draw as candles, line or area. */
+  setKind(kind) {
+    if (kind === this.kind) return;
+    this.kind = kind;
+    const type = { candles: charts.CandlestickSeries, line: charts.LineSeries, area: charts.AreaSeries }[kind];
+    if (this.price) this.chart.removeSeries(this.price);
+    if (this.volume) this.chart.removeSeries(this.volume);
+    this.price = this.chart.addSeries(type, { ...this.priceColours(), lineWidth: 2 }, 0);
+    this.volume = this.chart.addSeries(charts.HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false }, 0);
+    this.chart.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
+    this.gaps = new Gaps(() => `${token("ink-3")}26`);
+    this.marks = new Marks(() => token("accent"));
+    this.price.attachPrimitive(this.gaps);
+    this.price.attachPrimitive(this.marks);
+  }
+
+  /** Show `bars` and `gaps`; the view stays where it was, or shows `[from, to]`. */
+  setBars({ bars, gaps }, seconds, view = this.view()) {
+    this.bars = bars;
+    this.seconds = seconds;
+    const last = bars.findLast((bar) => bar.close !== undefined);
+    if (last) this.price.applyOptions({ priceFormat: { type: "price", precision: decimals(last.close), minMove: 10 ** -decimals(last.close) } });
+    this.price.setData(this.kind === "candles" ? bars : bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close })));
+    this.drawVolume();
+    this.gaps.set(gaps, this.place);
+    if (view) this.show(view);
+  }
+
+  drawVolume() {
+    if (!this.volume) return;
+    const [up, down] = [`${token("up")}66`, `${token("down")}66`];
+    this.volume.setData(this.bars.map(({ time, open, close, volume }) => (volume === undefined ? { time } : { time, value: volume, color: close >= open ? up : down })));
+  }
+
+  /** Take the bar that runs, or the next one. */
+  move(bar) {
+    const last = this.bars.at(-1);
+    if (last && bar.time < last.time) return;
+    if (last?.time === bar.time) this.bars[this.bars.length - 1] = bar;
+    else this.bars.push(bar);
+    this.price.update(this.kind === "candles" ? bar : { time: bar.time, value: bar.close });
+    this.volume.update({ time: bar.time, value: bar.volume, color: `${token(bar.close >= bar.open ? "up" : "down")}66` });
+  }
+
+  /** Lines of indicators, over the price or in panes below, one a spec. */
+  setIndicators(lines) {
+    for (const { series } of this.lines) this.chart.removeSeries(series);
+    const panes = [...new Set(lines.map(({ spec }) => spec).filter((spec) => !isOverlay(spec)))];
+    this.lines = lines.map((line, n) => {
+      const colour = COLOURS[n % COLOURS.length];
+      const type = line.isHistogram ? charts.HistogramSeries : charts.LineSeries;
+      const options = { color: line.isHistogram ? `${colour}88` : colour, lineWidth: 1.5, priceLineVisible: false, lastValueVisible: !isOverlay(line.spec), lineVisible: !line.isDots, pointMarkersVisible: line.isDots };
+      const size = Math.max(...line.points.slice(-500).map(({ value }) => Math.abs(value ?? 0)));
+      const series = this.chart.addSeries(type, { ...options, priceFormat: { type: "price", precision: decimals(size), minMove: 10 ** -decimals(size) } }, panes.indexOf(line.spec) + 1);
+      series.setData(line.points);
+      return { ...line, colour, series };
+    });
+    this.chart.panes().forEach((pane, n) => pane.setStretchFactor(n ? 1 : 3));
+  }
+
+  /** Closes of other instruments; all are rebased to per cent then. */
+  setComparisons(others) {
+    for (const { series } of this.others) this.chart.removeSeries(series);
+    this.others = others.map(({ instrument, bars }, n) => {
+      const colour = COLOURS[(n + 3) % COLOURS.length];
+      const series = this.chart.addSeries(charts.LineSeries, { color: colour, lineWidth: 1.5, priceLineVisible: false, title: instrument.split(":")[1] }, 0);
+      series.setData(bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close })));
+      return { instrument, colour, series };
+    });
+    this.chart.priceScale("right").applyOptions({ mode: others.length ? charts.PriceScaleMode.Percentage : charts.PriceScaleMode.Normal });
+  }
+
+  setMarks(marks) {
+    this.marks.set(marks, this.place);
+  }
+
+  /** The seconds that are to be seen, from the left edge to the right one; beyond the bars too. */
+  view() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    return range && this.bars.length ? [this.timeAt(range.from), this.timeAt(range.to)] : null;
+  }
+
+  show([from, to]) {
+    this.chart.timeScale().setVisibleLogicalRange({ from: this.indexOf(from), to: this.indexOf(to) });
+  }
+
+  timeAt(index) {
+    const n = Math.max(0, Math.min(this.bars.length - 1, Math.round(index)));
+    return this.bars[n].time + (index - n) * this.seconds;
+  }
+
+  indexOf(time) {
+    const { bars } = this;
+    if (!bars.length) return 0;
+    let [low, high] = [0, bars.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (bars[middle].time <= time) low = middle;
+      else high = middle - 1;
+    }
+    return low + (time - bars[low].time) / this.seconds;
+  }
+
+  x(time) {
+    const index = this.indexOf(time);
+    const scale = this.chart.timeScale();
+    const left = scale.logicalToCoordinate(Math.floor(index));
+    return left == null ? null : left + (index - Math.floor(index)) * scale.options().barSpacing;
+  }
+
+  /** The time and price at a place of the chart. */
+  at(point) {
+    const index = this.chart.timeScale().coordinateToLogical(point.x);
+    const price = this.price.coordinateToPrice(point.y);
+    return index == null || price == null ? null : { time: Math.round(this.timeAt(index)), price };
+  }
+
+  close() {
+    this.chart.remove();
+  }
+}

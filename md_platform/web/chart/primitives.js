@@ -1,0 +1,68 @@
+// What is drawn on a chart besides its series: shaded gaps, and people's own lines and notes.
+
+/** Shades `gaps` (`[{from, to}]`) behind the bars. */
+export class Gaps {
+  constructor(colour) {
+    this.gaps = [];
+    this.colour = colour;
+  }
+  attached({ chart, requestUpdate }) {
+    Object.assign(this, { chart, requestUpdate });
+  }
+  set(gaps, place) {
+    Object.assign(this, { gaps, place });
+    this.requestUpdate?.();
+  }
+  paneViews() {
+    return [{ zOrder: () => "bottom", renderer: () => ({ draw: () => {}, drawBackground: (target) => this.draw(target) }) }];
+  }
+  draw(target) {
+    target.useMediaCoordinateSpace(({ context, mediaSize }) => {
+      context.fillStyle = this.colour();
+      for (const { from, to } of this.gaps) {
+        const [left, right] = [this.place(from), this.place(to)];
+        if (left == null || right < 0 || left > mediaSize.width) continue;
+        context.fillRect(left, 0, Math.max(1, right - left), mediaSize.height);
+      }
+    });
+  }
+}
+
+/** Draws `marks`: `{kind: "line", points}`, `{kind: "level", price}`, `{kind: "note", time, price, text}`. */
+export class Marks {
+  constructor(colour) {
+    this.marks = [];
+    this.colour = colour;
+  }
+  attached({ series, requestUpdate }) {
+    Object.assign(this, { series, requestUpdate });
+  }
+  set(marks, place) {
+    Object.assign(this, { marks, place });
+    this.requestUpdate?.();
+  }
+  paneViews() {
+    return [{ zOrder: () => "top", renderer: () => ({ draw: (target) => this.draw(target) }) }];
+  }
+  draw(target) {
+    target.useMediaCoordinateSpace(({ context, mediaSize }) => {
+      const y = (price) => this.series.priceToCoordinate(price);
+      Object.assign(context, { strokeStyle: this.colour(), fillStyle: this.colour(), lineWidth: 1.5, font: "12px system-ui, sans-serif" });
+      for (const mark of this.marks) {
+        context.beginPath();
+        if (mark.kind === "level") {
+          context.moveTo(0, y(mark.price));
+          context.lineTo(mediaSize.width, y(mark.price));
+        } else if (mark.kind === "line") {
+          mark.points.forEach(({ time, price }, n) => (n ? context.lineTo(this.place(time), y(price)) : context.moveTo(this.place(time), y(price))));
+        } else {
+          const [x, top] = [this.place(mark.time), y(mark.price)];
+          context.arc(x, top, 3, 0, 7);
+          context.fill();
+          context.fillText(mark.text, x + 8, top + 4);
+        }
+        context.stroke();
+      }
+    });
+  }
+}
