@@ -83,10 +83,10 @@ def stores_of(
 
 
 @contextlib.contextmanager
-def served(stores: Stores, config: ApiConfig | None = None) -> Iterator[Served]:
+def served(stores: Stores, config: ApiConfig | None = None, port: int | None = None) -> Iterator[Served]:
     """Serve `stores` until the block ends."""
     app = create_app(stores, config or ApiConfig())
-    port = free_port()
+    port = port or free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
