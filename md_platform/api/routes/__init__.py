@@ -3,11 +3,13 @@
 from fastapi import APIRouter
 
 from md_platform.api.routes import (
+    alerts,
     backfills,
     bars,
     datasets,
     exports,
     indicators,
+    ingest,
     instruments,
     platform,
     prices,
@@ -30,6 +32,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     quality.router,
     backfills.router,
     exports.router,
+    ingest.router,
+    alerts.router,
     tickets.router,
     platform.router,
 )
