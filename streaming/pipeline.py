@@ -41,6 +41,7 @@ _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
 _LAGGING_NS = _LAGGING_FOR_NS = 2_000_000_000
 _SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
+_NEWS_NS = 1_000_000_000
 _RAW_AT_MOST = 4_096
 
 
@@ -85,6 +86,7 @@ class Pipeline:
         self._quote_sequences: dict[str, int] = {}
         self._late_since_ns: dict[str, int] = {}
         self._lagging: set[str] = set()
+        self._last_late_ns: dict[str, tuple[int, int]] = {}
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
         self.holes = HoleBook(self._tracked, self.skew_ns, self.notice, put, now_ns)
@@ -264,11 +266,11 @@ class Pipeline:
         out: list[Published] = []
         told = set(list(self._tracked)[turn]) if running else set()
         for instrument, tracked in self._tracked.items():
-            skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
+            clock_ns = self._clock_ns(tracked.instrument.venue, now_ns)
             # of a silent one bars would close over trades that are still to come
             is_heard = not self.holes.is_silent(instrument)
             if is_heard:
-                tracked.bars.advance(now_ns - skew)
+                tracked.bars.advance(clock_ns)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
@@ -276,7 +278,7 @@ class Pipeline:
             if instrument in told:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
-            if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
+            if is_heard and (statistics := tracked.day.statistics(clock_ns, tracked.bars)) is not None:
                 out.append(statistics)
         for instrument in self._changed_books & self._books.keys() & told:
             top = self._books[instrument].top(instrument, self._book_levels)
@@ -309,10 +311,21 @@ class Pipeline:
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
 
+    def _clock_ns(self, venue: str, now_ns: int) -> int:
+        """The venue's clock, up to what has come in by `now_ns`.
+
+        A process that was held up finds its sockets full. By time alone it would close bars over the trades in them,
+        and each of these would then cost it revisions of all its bars: it would never catch up.
+        """
+        received_ns, late_ns = self._last_late_ns.get(venue, (0, 0))
+        is_news = now_ns - received_ns < _NEWS_NS
+        return now_ns - int(self.skew_ns.get(venue, 0)) - (late_ns if is_news else 0)
+
     def _look_at_lag(self, link: Link, trade: Trade) -> None:
         """Say when all that a connection brings comes late, and when it no longer does: single trades may."""
         name, venue = link.connection.name, link.connection.venue
         lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
+        self._last_late_ns[venue] = (trade.ts_received, int(lag_ns))
         if lag_ns < _LAGGING_NS:
             self._late_since_ns.pop(name, None)
             if name in self._lagging:
