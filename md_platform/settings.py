@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     first_load_days: int = Field(default=3, ge=0, description="full days of them that `mdp up` loads")
     universes_file: Path | None = Field(default=None, description="TOML of universes; default the packaged one")
     alert_webhook_url: SecretStr | None = Field(default=None, description="told of failed runs")
+    alert_private_webhooks: bool = Field(default=False, description="whether alerts may go to private addresses")
     retention_ticks: Span = Field(default=_KEPT.ticks, ge=_DAY, description="trades, quotes and 1s bars, live")
     retention_books: Span = Field(default=_KEPT.books, ge=_DAY, description="order books, live")
     retention_bars_1m: Span = Field(default=_KEPT.bars_1m, ge=14 * _DAY, description="live bars of a minute")

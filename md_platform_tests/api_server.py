@@ -49,6 +49,7 @@ def stores_of(
     is_open: bool = True,
     jwt: JwtConfig | None = None,
     dagster_port: int = 1,
+    stream_url: str | None = None,
 ) -> Stores:
     """Stores on a migrated database, a Redis and folders below `folder`."""
     lake, archive = Lake(folder / "lake"), Archive(str(folder / "archive"))
@@ -72,6 +73,8 @@ def stores_of(
             market.history,
             folder / "exports",
             "secret of links",
+            folder / "import",
+            stream_url,
         ),
         authenticator=Authenticator(AccessConfig(is_open, tiers_with(ENTERPRISE), jwt), database_url, redis_url),
         rates=Rates(redis_url),
@@ -80,10 +83,10 @@ def stores_of(
 
 
 @contextlib.contextmanager
-def served(stores: Stores, config: ApiConfig | None = None) -> Iterator[Served]:
+def served(stores: Stores, config: ApiConfig | None = None, port: int | None = None) -> Iterator[Served]:
     """Serve `stores` until the block ends."""
     app = create_app(stores, config or ApiConfig())
-    port = free_port()
+    port = port or free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -61,6 +61,58 @@ CREATE FUNCTION md.partition_start(moment timestamp with time zone, step interva
 
 COMMENT ON FUNCTION md.partition_start(moment timestamp with time zone, step interval) IS 'Start of the partition that holds the moment';
 
+CREATE TABLE md.alert_rules (
+    id text NOT NULL COLLATE pg_catalog."C",
+    owner text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    instrument text COLLATE pg_catalog."C",
+    condition jsonb NOT NULL,
+    severity text NOT NULL,
+    cooldown_s integer NOT NULL,
+    webhook_url text,
+    webhook_secret text,
+    is_enabled boolean DEFAULT true NOT NULL,
+    memory jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    last_fired_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT alert_rules_cooldown_s_check CHECK ((cooldown_s >= 0)),
+    CONSTRAINT alert_rules_severity_check CHECK ((severity = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'critical'::text])))
+);
+
+COMMENT ON TABLE md.alert_rules IS 'Rules of alerts';
+
+CREATE TABLE md.alerts_fired (
+    id bigint NOT NULL,
+    rule_id text NOT NULL COLLATE pg_catalog."C",
+    entry text NOT NULL COLLATE pg_catalog."C",
+    owner text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    instrument text COLLATE pg_catalog."C",
+    severity text NOT NULL,
+    message text NOT NULL,
+    value double precision,
+    at timestamp with time zone NOT NULL,
+    fired_at timestamp with time zone DEFAULT now() NOT NULL,
+    is_published boolean DEFAULT false NOT NULL,
+    webhook_state text DEFAULT 'none'::text NOT NULL,
+    webhook_attempts smallint DEFAULT 0 NOT NULL,
+    webhook_next_at timestamp with time zone,
+    webhook_error text,
+    CONSTRAINT alerts_fired_webhook_state_check CHECK ((webhook_state = ANY (ARRAY['none'::text, 'waiting'::text, 'delivered'::text, 'dead'::text])))
+);
+
+COMMENT ON TABLE md.alerts_fired IS 'Alerts that fired, and whether their webhooks were delivered';
+
+ALTER TABLE md.alerts_fired ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME md.alerts_fired_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE md.api_keys (
     id text NOT NULL COLLATE pg_catalog."C",
     name text NOT NULL COLLATE pg_catalog."C",
@@ -1240,6 +1292,15 @@ COMMENT ON COLUMN md.venue_events.last_missing IS 'Last of them';
 
 COMMENT ON COLUMN md.venue_events.detail IS 'What else is known';
 
+ALTER TABLE ONLY md.alert_rules
+    ADD CONSTRAINT alert_rules_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY md.alerts_fired
+    ADD CONSTRAINT alerts_fired_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY md.alerts_fired
+    ADD CONSTRAINT alerts_fired_rule_id_entry_key UNIQUE (rule_id, entry);
+
 ALTER TABLE ONLY md.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
@@ -1269,6 +1330,14 @@ ALTER TABLE ONLY md.sources
 
 ALTER TABLE ONLY md.spool_progress
     ADD CONSTRAINT spool_progress_pkey PRIMARY KEY (spool);
+
+CREATE INDEX alert_rules_by_owner ON md.alert_rules USING btree (owner, created_at);
+
+CREATE INDEX alerts_fired_by_owner ON md.alerts_fired USING btree (owner, id);
+
+CREATE INDEX alerts_unpublished ON md.alerts_fired USING btree (id) WHERE (NOT is_published);
+
+CREATE INDEX alerts_webhooks_waiting ON md.alerts_fired USING btree (webhook_next_at) WHERE (webhook_state = 'waiting'::text);
 
 CREATE INDEX audit_log_by_principal ON md.audit_log USING btree (principal, at);
 

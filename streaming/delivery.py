@@ -158,8 +158,8 @@ class Delivery:
         self._sent.set()
         self.sent += sum(each.message.events for each in wanted)
         if time.monotonic() - self._remembered_at > _REMEMBER_EVERY_S:
-            await self._remember()
             self._remembered_at = time.monotonic()
+            self._disk.submit(self._remember, self.sent_id)
 
     def _wants(self, message: Message) -> bool:
         return self.sink.wanted in (EVERY_CHANNEL, message.channel)
@@ -183,17 +183,16 @@ class Delivery:
         except self._failures as error:
             log.debug("sink did not close", sink=self.sink.name, reason=str(error))
 
-    async def _remember(self) -> None:
-        """Where the disk refuses, more is repeated after a kill: no reason to send nothing."""
-        disk = asyncio.get_running_loop().run_in_executor
+    def _remember(self, sent_id: int) -> None:
+        """On the disk's thread, nobody waits for it. Where the disk refuses, more is repeated after a kill."""
         try:
-            await disk(self._disk, self._spool.remember, self.sink.name, self.sent_id)
+            self._spool.remember(self.sink.name, sent_id)
         except StorageError as error:
             log.warning("position not remembered", sink=self.sink.name, reason=str(error))
 
     async def _end(self) -> None:
         disk = asyncio.get_running_loop().run_in_executor
-        await self._remember()
+        await disk(self._disk, self._remember, self.sent_id)
         await self._close()
         await disk(self._disk, self._spool.close)
         self._disk.shutdown(wait=False)

@@ -95,19 +95,23 @@ class Outbox:
                 return
 
     async def run(self) -> None:
-        """Flush until cancelled."""
+        """Flush until cancelled: what comes alone at once, what comes in a stream at each interval."""
+        clock, began = asyncio.get_running_loop().time, float("-inf")
         while True:
             await self._wake.wait()
-            await asyncio.sleep(FLUSH_EVERY_S)
+            await asyncio.sleep(began + FLUSH_EVERY_S - clock())
+            began = clock()
             await self.flush()
 
     async def flush(self) -> None:
         """Spool and publish what waits. While the disk refuses, it stays and is tried again each second."""
         self._wake.clear()
         await self._admit()
-        while self._waiting:
-            events = self._waiting[:_AT_MOST]
-            del self._waiting[:_AT_MOST]
+        due = len(self._waiting)
+        while due > 0 and self._waiting:
+            events = self._waiting[: min(due, _AT_MOST)]
+            del self._waiting[: len(events)]
+            due -= len(events)
             messages = _messages(events)
             self._under_way = len(events)
             try:

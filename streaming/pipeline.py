@@ -41,6 +41,7 @@ _LARGEST = 2**63 - 1
 _SMALLEST = -_LARGEST
 _LAGGING_NS = _LAGGING_FOR_NS = 2_000_000_000
 _SNAPSHOT_WITHIN_NS = 10_000_000_000  # of the connect, where a venue sends the whole book by itself
+_NEWS_NS = 1_000_000_000
 _RAW_AT_MOST = 4_096
 
 
@@ -85,6 +86,7 @@ class Pipeline:
         self._quote_sequences: dict[str, int] = {}
         self._late_since_ns: dict[str, int] = {}
         self._lagging: set[str] = set()
+        self._last_late_ns: dict[str, tuple[int, int]] = {}
         self.counts = Counts()
         self.skew_ns: dict[str, float] = {}
         self.holes = HoleBook(self._tracked, self.skew_ns, self.notice, put, now_ns)
@@ -255,31 +257,34 @@ class Pipeline:
             if self._books.get(instrument) is book:
                 del self._books[instrument]
 
-    def tick(self, *, running: bool) -> None:
-        """What time brings: closed bars, holes that nothing filled; with `running` also running bars and books."""
+    def tick(self, *, running: bool, turn: slice = slice(None)) -> None:
+        """What time brings: closed bars, holes that nothing filled; with `running` also running bars and books.
+
+        `turn` are the instruments whose turn it is to tell running bars and books: of all at once they take long.
+        """
         now_ns = self._now_ns()
         out: list[Published] = []
-        for tracked in self._tracked.values():
-            skew = int(self.skew_ns.get(tracked.instrument.venue, 0))
+        told = set(list(self._tracked)[turn]) if running else set()
+        for instrument, tracked in self._tracked.items():
+            clock_ns = self._clock_ns(tracked.instrument.venue, now_ns)
             # of a silent one bars would close over trades that are still to come
-            is_heard = not self.holes.is_silent(tracked.instrument.id)
+            is_heard = not self.holes.is_silent(instrument)
             if is_heard:
-                tracked.bars.advance(now_ns - skew)
+                tracked.bars.advance(clock_ns)
             if closed := tracked.bars.closed():
                 out += closed
                 out += tracked.indicators.values(closed) if tracked.indicators else []
                 tracked.day.put(closed)
-            if running:
+            if instrument in told:
                 out += [bar for bar in tracked.bars.running() if tracked.bars.is_whole(bar)]
             self.holes.look(tracked)
-            if is_heard and (statistics := tracked.day.statistics(now_ns - skew, tracked.bars)) is not None:
+            if is_heard and (statistics := tracked.day.statistics(clock_ns, tracked.bars)) is not None:
                 out.append(statistics)
-        if running:
-            for instrument in self._changed_books & self._books.keys():
-                top = self._books[instrument].top(instrument, self._book_levels)
-                if top is not None:
-                    out.append(top)
-            self._changed_books.clear()
+        for instrument in self._changed_books & self._books.keys() & told:
+            top = self._books[instrument].top(instrument, self._book_levels)
+            if top is not None:
+                out.append(top)
+        self._changed_books -= told
         if out:
             self._put(out)
 
@@ -306,10 +311,21 @@ class Pipeline:
         known = self.skew_ns.get(venue)
         self.skew_ns[venue] = sample if known is None or sample < known else known + 0.001 * (sample - known)
 
+    def _clock_ns(self, venue: str, now_ns: int) -> int:
+        """The venue's clock, up to what has come in by `now_ns`.
+
+        A process that was held up finds its sockets full. By time alone it would close bars over the trades in them,
+        and each of these would then cost it revisions of all its bars: it would never catch up.
+        """
+        received_ns, late_ns = self._last_late_ns.get(venue, (0, 0))
+        is_news = now_ns - received_ns < _NEWS_NS
+        return now_ns - int(self.skew_ns.get(venue, 0)) - (late_ns if is_news else 0)
+
     def _look_at_lag(self, link: Link, trade: Trade) -> None:
         """Say when all that a connection brings comes late, and when it no longer does: single trades may."""
         name, venue = link.connection.name, link.connection.venue
         lag_ns = trade.ts_received - trade.ts_event - self.skew_ns[venue]
+        self._last_late_ns[venue] = (trade.ts_received, int(lag_ns))
         if lag_ns < _LAGGING_NS:
             self._late_since_ns.pop(name, None)
             if name in self._lagging:

@@ -9,8 +9,9 @@ class ApiConfig:
 
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
     other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
-    `gateway_port` is where browsers find live data, on the host that they came to,
-    `stream_port` where the live process of this machine tells how it is.
+    `allows_private_webhooks`: of alerts, to loopback and private addresses.
+    `gateway_port` is where browsers find live data, on the host that they came to, `stream_port` where the live
+    process of this machine tells how it is.
     """
 
     is_open: bool = True
@@ -19,5 +20,6 @@ class ApiConfig:
     max_rows: int = 1_000_000
     is_traced: bool = False
     is_encrypted: bool = False
+    allows_private_webhooks: bool = False
     gateway_port: int = 8001
     stream_port: int = 8002

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from md_platform.alerts.rules import Rules
 from md_platform.catalog.reading import Reader
 from md_platform.jobs.exports import KEPT_FOR_S, Exports
 from md_platform.jobs.queue import Jobs, Kind
@@ -25,6 +26,9 @@ class Operations:
     jobs: Jobs
     backfills: Backfills
     exports: Exports
+    alerts: Rules
+    imports: Path
+    stream_url: str | None
     worker: Worker
     link_secret: str
 
@@ -38,9 +42,11 @@ class Operations:
         reader: Reader,
         exports_folder: Path,
         link_secret: str,
+        imports: Path,
+        stream_url: str | None = None,
         configured: tuple[str, ...] = (),
     ) -> Self:
-        """All of it, at work. Links to files are signed with `link_secret`."""
+        """All of it, at work. Links to files are signed with `link_secret`; what is pushed goes to `imports`."""
         jobs = Jobs(database_url)
         backfills = Backfills(jobs, loader, orchestrator, listing, configured)
         exports = Exports(jobs, reader, exports_folder)
@@ -50,7 +56,8 @@ class Operations:
         }
         worker = Worker(jobs, works)
         worker.start()
-        return cls(orchestrator, jobs, backfills, exports, worker, link_secret)
+        alerts = Rules(database_url)
+        return cls(orchestrator, jobs, backfills, exports, alerts, imports, stream_url, worker, link_secret)
 
     def close(self) -> None:
         """End the worker; others go on with its jobs."""

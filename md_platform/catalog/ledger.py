@@ -10,6 +10,16 @@ from typing import Any, Literal, Protocol, get_args
 import polars as pl
 from opentelemetry import trace
 
+from md_platform.catalog.ledger_sql import (
+    COUNT_MADE,
+    HISTORY,
+    SCORES,
+    SCORES_SCHEMA,
+    SELECT,
+    SOURCES,
+    SOURCES_SCHEMA,
+    USABLE_BETWEEN,
+)
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.schemas import INSTANT
 from md_platform.storage.database import Connection, connected, database_errors, register_instruments
@@ -155,7 +165,7 @@ class Ledger:
         """State of partitions with `start <= date < end`, sorted by dataset, instrument, date; None means any."""
         with self._connect() as connection:
             rows = connection.execute(
-                _SELECT,
+                SELECT,
                 {
                     "dataset": dataset,
                     "instruments": None if instruments is None else list(instruments),
@@ -180,7 +190,7 @@ class Ledger:
     ) -> dict[tuple[str, dt.date], State]:
         """States of `instrument` in `datasets` with `start <= date < end`, by dataset and date."""
         with self._connect() as connection:
-            rows = connection.execute(_HISTORY, (instrument, list(datasets), start, end)).fetchall()
+            rows = connection.execute(HISTORY, (instrument, list(datasets), start, end)).fetchall()
         return {(row[0], row[1]): State(*row[2:]) for row in rows}
 
     def usable(self, instrument: str, dataset: str, start: dt.date, end: dt.date) -> dict[dt.date, Made]:
@@ -188,7 +198,7 @@ class Ledger:
         with self._connect() as connection:
             usable = list(USABLE)
             rows = connection.execute(
-                _USABLE, (f"archive_{dataset}", usable, dataset, instrument, start, end, usable)
+                USABLE_BETWEEN, (f"archive_{dataset}", usable, dataset, instrument, start, end, usable)
             ).fetchall()
         return {row[0]: Made(*row[1:]) for row in rows}
 
@@ -201,15 +211,25 @@ class Ledger:
         """
         with self._connect() as connection:
             values = {"dataset": dataset, "instruments": list(instruments), "start": start, "end": end}
-            rows = connection.execute(_SCORES, values).fetchall()
-        return pl.DataFrame(rows, schema=_SCORES_SCHEMA, orient="row")
+            rows = connection.execute(SCORES, values).fetchall()
+        return pl.DataFrame(rows, schema=SCORES_SCHEMA, orient="row")
+
+    def newest_scores(self, dataset: str, instruments: Iterable[str]) -> dict[str, tuple[dt.date, float]]:
+        """The newest measured partition of each instrument: its date and score."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT ON (instrument) instrument, date, score FROM md.partition_status "
+                "WHERE dataset = %s AND instrument = ANY (%s) AND score IS NOT NULL ORDER BY instrument, date DESC",
+                (dataset, list(instruments)),
+            ).fetchall()
+        return {instrument: (date, score) for instrument, date, score in rows}
 
     def count_made(
         self, run_ids: Sequence[str], datasets: Sequence[str], start: dt.date, end: dt.date
     ) -> dict[str, int]:
         """How many partitions of `datasets` with `start <= date < end` each of the runs has recorded so far."""
         with self._connect() as connection:
-            rows = connection.execute(_COUNT_MADE, (list(run_ids), list(datasets), start, end)).fetchall()
+            rows = connection.execute(COUNT_MADE, (list(run_ids), list(datasets), start, end)).fetchall()
         return dict(rows)
 
     def totals(self) -> pl.DataFrame:
@@ -217,6 +237,12 @@ class Ledger:
         with self._connect() as connection:
             rows = connection.execute(_TOTALS).fetchall()
         return pl.DataFrame(rows, schema=_TOTALS_SCHEMA, orient="row")
+
+    def sources(self, datasets: Sequence[str]) -> pl.DataFrame:
+        """What each source brought into `datasets`: instruments, partitions, rows, first and last day."""
+        with self._connect() as connection:
+            rows = connection.execute(SOURCES, (list(datasets),)).fetchall()
+        return pl.DataFrame(rows, schema=SOURCES_SCHEMA, orient="row")
 
     def newest_days(self, dataset: str) -> dict[str, dt.date]:
         """Newest usable day of `dataset` by instrument."""
@@ -256,61 +282,6 @@ ON CONFLICT (dataset, instrument, date) DO UPDATE SET
                       THEN now() ELSE md.partition_status.changed_at END
 """  # noqa: S608 - names of our own columns
 
-_SELECT = """
-SELECT dataset, instrument, date, status, rows, bytes, first_time, last_time, source, sha256, score,
-       evidence::text, run_id
-FROM md.partition_status
-WHERE (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
-  AND (%(instruments)s::text[] IS NULL OR instrument = ANY (%(instruments)s))
-  AND (%(start)s::date IS NULL OR date >= %(start)s)
-  AND (%(end)s::date IS NULL OR date < %(end)s)
-ORDER BY dataset, instrument, date
-"""
-
-_SCORES = """
-SELECT instrument, date, status, score, rows, (evidence ->> 'expected')::bigint, (evidence ->> 'missing')::bigint,
-       jsonb_array_length(coalesce(evidence -> 'gaps', '[]')),
-       (SELECT coalesce(sum(value::bigint), 0)::bigint FROM jsonb_each_text(coalesce(evidence -> 'quarantined', '{}'))),
-       source
-FROM md.partition_status
-WHERE dataset = %(dataset)s AND instrument = ANY (%(instruments)s)
-  AND (%(start)s::date IS NULL OR date >= %(start)s)
-  AND (%(end)s::date IS NULL OR date < %(end)s)
-ORDER BY instrument, date
-"""
-_SCORES_SCHEMA = pl.Schema(
-    {
-        "instrument": pl.String(),
-        "date": pl.Date(),
-        "status": pl.String(),
-        "score": pl.Float64(),
-        **dict.fromkeys(("rows", "expected", "missing", "gaps", "quarantined"), pl.Int64()),
-        "source": pl.String(),
-    }
-)
-
-_HISTORY = """
-SELECT dataset, date, status, rows, sha256, first_time, last_time, coalesce(evidence -> 'inputs', '{}'),
-       coalesce(evidence ->> 'error', evidence ->> 'reason'), updated_at, changed_at
-FROM md.partition_status
-WHERE instrument = %s AND dataset = ANY (%s) AND date >= %s AND date < %s
-"""
-
-_USABLE = """
-SELECT made.date, made.sha256, made.updated_at, made.changed_at,
-       coalesce(archived.sha256 = made.sha256, false), coalesce(made.evidence -> 'inputs', '{}')
-FROM md.partition_status made
-LEFT JOIN md.partition_status archived
-       ON archived.dataset = %s AND archived.instrument = made.instrument AND archived.date = made.date
-      AND archived.status = ANY (%s)
-WHERE made.dataset = %s AND made.instrument = %s AND made.date >= %s AND made.date < %s AND made.status = ANY (%s)
-ORDER BY made.date
-"""
-
-_COUNT_MADE = """
-SELECT run_id, count(*) FROM md.partition_status
-WHERE run_id = ANY (%s) AND dataset = ANY (%s) AND date >= %s AND date < %s GROUP BY run_id
-"""
 
 _STATUSES = get_args(Status)
 _TOTALS = f"""

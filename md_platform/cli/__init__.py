@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from md_platform.cli import access, api, data, gateway, load, reconciling, services, stream
+from md_platform.cli import access, alerts, api, data, gateway, load, reconciling, services, stream
 from md_platform.errors import MdpError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for _command in (
     app.command(_command.__name__.rstrip("_"))(_command)
 app.add_typer(stream.app, name="stream")
 app.add_typer(access.app, name="token")
+app.add_typer(alerts.app, name="alerts")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

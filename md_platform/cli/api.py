@@ -107,6 +107,8 @@ def application() -> "FastAPI":
             market.history,
             settings.exports,
             str(Home.at(settings.home).secret("downloads")),
+            settings.imports,
+            f"http://127.0.0.1:{settings.stream_port}" if settings.stream else None,
             settings.instruments,
         ),
         authenticator=Authenticator(access, database, redis),
@@ -120,6 +122,7 @@ def application() -> "FastAPI":
         max_rows=settings.api_max_rows,
         is_traced=settings.otlp_url is not None,
         is_encrypted=settings.tls_certificate is not None,
+        allows_private_webhooks=settings.alert_private_webhooks,
         gateway_port=settings.gateway_port,
         stream_port=settings.stream_port,
     )

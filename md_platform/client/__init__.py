@@ -6,15 +6,17 @@ lake or an archive without a server. Nothing here imports dagster; what files ne
 
 from md_platform.client.async_market_data import AsyncMarketData
 from md_platform.client.following import Batch, Gap, LiveEvent
-from md_platform.client.jobs import Backfill
+from md_platform.client.jobs import AlertRule, Backfill, Export
 from md_platform.client.market_data import MarketData
 from md_platform.client.streams import AsyncStream, Stream
 
 __all__ = [
+    "AlertRule",
     "AsyncMarketData",
     "AsyncStream",
     "Backfill",
     "Batch",
+    "Export",
     "Gap",
     "LiveEvent",
     "MarketData",

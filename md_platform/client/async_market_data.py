@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import polars as pl
 
-from md_platform.client import live_calls, market_calls, platform_calls
+from md_platform.client import job_calls, live_calls, market_calls, platform_calls
 from md_platform.client.asking import Pages, Pause, Reply, Request, Steps
 from md_platform.client.endpoints import Awaiting, AwaitingPages, AwaitingTable, Opening
 from md_platform.client.frames import As, shaped
-from md_platform.client.http import AsyncHttp, Server
+from md_platform.client.http import AsyncHttp
+from md_platform.client.jobs import Backfill, Export
 from md_platform.client.market_data import DEFAULT_URL
 from md_platform.client.replays import AsyncReplayStream
+from md_platform.client.server import Server
 from md_platform.client.streams import AsyncStream, LiveServer
 
 if TYPE_CHECKING:  # imported by who asks for them: a second in all
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # imported by who asks for them: a second in all
     import pyarrow as pa
 
 F = TypeVar("F")
+J = TypeVar("J", Backfill, Export)
 T = TypeVar("T")
 
 
@@ -30,6 +33,9 @@ class AsyncSource(Protocol):
 
     async def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each."""
+
+    async def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of an export."""
 
     async def close(self) -> None:
         """Let go of connections and files."""
@@ -126,10 +132,15 @@ class AsyncMarketData(Generic[F]):
     partition = Awaiting(platform_calls.partition)
     quality = AwaitingTable(platform_calls.quality)
     events = AwaitingTable(platform_calls.events)
-    backfill = Awaiting(platform_calls.backfill)
-    backfills = Awaiting(platform_calls.backfills)
-    cancel_backfill = Awaiting(platform_calls.cancel_backfill)
-    wait_for_backfill = Awaiting(platform_calls.wait_for_backfill)
+    backfill = Awaiting(job_calls.backfill)
+    backfills = Awaiting(job_calls.backfills)
+    export = Awaiting(job_calls.export)
+    exports = Awaiting(job_calls.exports)
+    cancel = Awaiting(job_calls.cancel)
+    add_alert = Awaiting(job_calls.add_alert)
+    alerts = Awaiting(job_calls.alerts)
+    remove_alert = Awaiting(job_calls.remove_alert)
+    fired_alerts = AwaitingTable(job_calls.fired_alerts)
     stream = Opening(live_calls.stream, AsyncStream)
     replay = Opening(live_calls.replay, AsyncReplayStream)
 
@@ -141,6 +152,14 @@ class AsyncMarketData(Generic[F]):
                 asked = steps.send(await self._reached(asked))
         except StopIteration as done:
             return cast("T", done.value)
+
+    async def wait(self, job: J, timeout_s: float = 3_600.0) -> J:
+        """A backfill or export when it is done; ServiceError where it failed, PlatformUnavailable after `timeout_s`."""
+        return await self.run(job_calls.wait(job, timeout_s))
+
+    async def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of a finished export; one that broke off is resumed, one that is there is left alone."""
+        return await self._source.download(export, folder)
 
     async def pages(self, pages: Pages) -> AsyncIterator[F]:
         """Pieces of an answer, without those that are empty."""

@@ -4,12 +4,14 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
 import polars as pl
 
 from md_platform.client.asking import Reply, Request
+from md_platform.client.jobs import Export
 from md_platform.domain.expressions import parse_expression
 from md_platform.domain.indicators import parse_spec
 from md_platform.domain.instruments import Instrument
@@ -51,6 +53,10 @@ class Files:
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each, in order; NeedsServer where files cannot answer."""
         return [self._answer(request) for request in requests]
+
+    def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """NeedsServer."""
+        raise NeedsServer(f"{export.id} is on the platform that made it, not in files for {folder}")
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -176,6 +182,10 @@ class AsyncFiles:
     async def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each, in order; NeedsServer where files cannot answer."""
         return await asyncio.to_thread(self._files.ask, requests)
+
+    async def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """NeedsServer."""
+        return self._files.download(export, folder)
 
     async def close(self) -> None:
         """Nothing is held open."""

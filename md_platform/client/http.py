@@ -4,11 +4,10 @@ What may succeed later is tried again, after a growing pause or when the server 
 """
 
 import asyncio
-import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -16,42 +15,17 @@ import polars as pl
 import stamina
 
 from md_platform.client.asking import Reply, Request
+from md_platform.client.downloads import downloaded
+from md_platform.client.jobs import Export
 from md_platform.client.problems import error_of
-from md_platform.errors import InvalidSetting, MdpError, NotFound, PlatformUnavailable, TooManyRequests
+from md_platform.client.server import Server, pause_s, reached
+from md_platform.errors import NotFound
 
 AT_ONCE = 4
 """Requests of one call that are under way at the same time."""
 
 _ARROW = "application/vnd.apache.arrow.stream"
-_LONGEST_PAUSE_S = 60.0
 _NOTHING = pl.DataFrame()
-_NEAR = ("127.0.0.1", "localhost", "::1")
-
-
-class NotReached(PlatformUnavailable):
-    """No connection was made: nothing was done, so that anything may be tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the API is, who asks, and how patiently: `attempts` of one request, `timeout_s` of each."""
-
-    url: str
-    api_key: str | None = None
-    timeout_s: float = 30.0
-    attempts: int = 5
-
-    def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise InvalidSetting(
-                f"url must begin with http:// or https://, was {self.url!r}: files are opened by `open`"
-            )
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Sent with every request. On this machine compression costs more than it saves."""
-        headers = {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
-        return {**headers, "accept-encoding": "identity"} if httpx.URL(self.url).host in _NEAR else headers
 
 
 class Http:
@@ -73,6 +47,10 @@ class Http:
             with attempt, reached(self._server.url):
                 return _reply_of(self.client.send(_built(self.client, request)))
         raise AssertionError("stamina returns or raises")
+
+    def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of an export."""
+        return downloaded(self._server, export, folder)
 
     def close(self) -> None:
         """Close the connections."""
@@ -99,32 +77,13 @@ class AsyncHttp:
                     return _reply_of(await self.client.send(_built(self.client, request)))
         raise AssertionError("stamina returns or raises")
 
+    async def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of an export, by a thread."""
+        return await asyncio.to_thread(downloaded, self._server, export, folder)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.client.aclose()
-
-
-@contextlib.contextmanager
-def reached(url: str) -> Iterator[None]:
-    """Turn what the network does to a request into PlatformUnavailable."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise NotReached(f"{url} cannot be reached: {error}") from error
-    except httpx.TransportError as error:
-        raise PlatformUnavailable(f"{url} broke off or gave no answer in time: {error!r}") from error
-
-
-def pause_s(request: Request, error: Exception) -> bool | float:
-    """Whether to try again, and after how long where the server said so."""
-    if not isinstance(error, MdpError) or not error.retryable:
-        return False
-    if not request.is_repeatable and not isinstance(error, NotReached | TooManyRequests):
-        return False
-    told_s: float | None = getattr(error, "retry_after_s", None)
-    if told_s is None:
-        return True
-    return told_s if told_s <= _LONGEST_PAUSE_S else False
 
 
 def _built(client: "httpx.Client | httpx.AsyncClient", request: Request) -> httpx.Request:

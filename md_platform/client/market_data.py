@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
 
 import polars as pl
 
-from md_platform.client import live_calls, market_calls, platform_calls
+from md_platform.client import job_calls, live_calls, market_calls, platform_calls
 from md_platform.client.asking import Pages, Pause, Reply, Request, Steps
 from md_platform.client.endpoints import Blocking, BlockingPages, BlockingTable, Opening
 from md_platform.client.frames import As, shaped
-from md_platform.client.http import Http, Server
+from md_platform.client.http import Http
+from md_platform.client.jobs import Backfill, Export
 from md_platform.client.replays import ReplayStream
+from md_platform.client.server import Server
 from md_platform.client.streams import LiveServer, Stream
 
 if TYPE_CHECKING:  # imported by who asks for them: a second in all
@@ -21,6 +23,7 @@ if TYPE_CHECKING:  # imported by who asks for them: a second in all
     import pyarrow as pa
 
 F = TypeVar("F")
+J = TypeVar("J", Backfill, Export)
 T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -30,6 +33,9 @@ class Source(Protocol):
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each."""
+
+    def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of an export."""
 
     def close(self) -> None:
         """Let go of connections and files."""
@@ -139,10 +145,15 @@ class MarketData(Generic[F]):
     partition = Blocking(platform_calls.partition)
     quality = BlockingTable(platform_calls.quality)
     events = BlockingTable(platform_calls.events)
-    backfill = Blocking(platform_calls.backfill)
-    backfills = Blocking(platform_calls.backfills)
-    cancel_backfill = Blocking(platform_calls.cancel_backfill)
-    wait_for_backfill = Blocking(platform_calls.wait_for_backfill)
+    backfill = Blocking(job_calls.backfill)
+    backfills = Blocking(job_calls.backfills)
+    export = Blocking(job_calls.export)
+    exports = Blocking(job_calls.exports)
+    cancel = Blocking(job_calls.cancel)
+    add_alert = Blocking(job_calls.add_alert)
+    alerts = Blocking(job_calls.alerts)
+    remove_alert = Blocking(job_calls.remove_alert)
+    fired_alerts = BlockingTable(job_calls.fired_alerts)
     stream = Opening(live_calls.stream, Stream)
     replay = Opening(live_calls.replay, ReplayStream)
 
@@ -154,6 +165,14 @@ class MarketData(Generic[F]):
                 asked = steps.send(self._reached(asked))
         except StopIteration as done:
             return cast("T", done.value)
+
+    def wait(self, job: J, timeout_s: float = 3_600.0) -> J:
+        """A backfill or export when it is done; ServiceError where it failed, PlatformUnavailable after `timeout_s`."""
+        return self.run(job_calls.wait(job, timeout_s))
+
+    def download(self, export: Export, folder: str | Path) -> list[Path]:
+        """Fetch the files of a finished export; one that broke off is resumed, one that is there is left alone."""
+        return self._source.download(export, folder)
 
     def pages(self, pages: Pages) -> Iterator[F]:
         """Pieces of an answer, without those that are empty."""

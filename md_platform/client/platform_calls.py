@@ -1,17 +1,13 @@
-"""Calls about the platform itself: what it holds, how good that is, what happened to feeds, loading more of it."""
+"""Calls about the platform itself: what it holds, how good that is, what happened to its feeds."""
 
 import datetime as dt
-import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import polars as pl
 
-from md_platform.client.asking import Ids, Pause, Request, Steps, When, given, several, time_text
-from md_platform.client.jobs import Backfill
+from md_platform.client.asking import Ids, Request, Steps, When, given, several, time_text
 from md_platform.client.market_calls import rows
-from md_platform.errors import PlatformUnavailable, ServiceError
 
 _DATE, _TEXT, _COUNT = pl.Date(), pl.String(), pl.Int64()
 _TOTALS = {
@@ -26,7 +22,6 @@ _DATASET = {
 }
 _COLUMN = {**dict.fromkeys(("name", "type", "unit", "meaning"), _TEXT), "nullable": pl.Boolean()}
 _COVERAGE = {"instrument": _TEXT, "date": _DATE, "status": _TEXT}
-_LOOK_AGAIN_S = 1.0
 
 
 def datasets() -> Steps[pl.DataFrame]:
@@ -97,50 +92,6 @@ def events(
     )
     (reply,) = yield [Request("events", params=asked, is_table=True)]
     return reply.frame
-
-
-def backfill(
-    ids: Ids,
-    start: dt.date | str,
-    end: dt.date | str,
-    *,
-    stage: Literal["raw", "cleaned", "resampled", "indicators", "archive"] = "archive",
-    trades: bool = False,
-    refresh: bool = False,
-) -> Steps[Backfill]:
-    """Load days of instruments from their venues and take them to `stage`; `wait` for it.
-
-    What is there already is left alone, unless `refresh`. Asked again, it is the same backfill that runs.
-    """
-    body = {"ids": several(ids), "start": str(start), "end": str(end), "stage": stage}
-    (reply,) = yield [Request("backfills", body={**body, "trades": trades, "refresh": refresh}, method="POST")]
-    return msgspec.convert(reply.json, Backfill)
-
-
-def backfills(limit: int = 100) -> Steps[list[Backfill]]:
-    """Backfills, newest first."""
-    (reply,) = yield [Request("backfills", params={"limit": str(limit)})]
-    return msgspec.convert(reply.json, list[Backfill])
-
-
-def cancel_backfill(started: Backfill) -> Steps[Backfill]:
-    """Cancel it and its runs. What they made stays."""
-    (reply,) = yield [Request("backfills", started.id or "", method="DELETE")]
-    return msgspec.convert(reply.json, Backfill)
-
-
-def wait_for_backfill(started: Backfill, timeout_s: float = 3_600.0) -> Steps[Backfill]:
-    """The same when it is done; ServiceError where it failed, PlatformUnavailable where it takes longer."""
-    told, until = started, time.monotonic() + timeout_s
-    while not told.is_finished:
-        if time.monotonic() > until:
-            raise PlatformUnavailable(f"backfill {told.id} is {told.state} after {timeout_s:g} s")
-        yield Pause(_LOOK_AGAIN_S)
-        (reply,) = yield [Request("backfills", told.id or "")]
-        told = msgspec.convert(reply.json, Backfill)
-    if told.state != "done":
-        raise ServiceError(f"backfill {told.id} is {told.state}: {told.error or told.detail}")
-    return told
 
 
 def _calendar(found: dict[str, Any], period: str, legend: dict[str, str]) -> pl.DataFrame:

@@ -85,14 +85,22 @@ class _Patience:
         self._server = server
         self._since: float | None = None
         self._attempts = 0
+        self._opened_at = float("inf")
+
+    def opened(self) -> None:
+        """A connection is made; whether it is good is yet to be seen."""
+        self._opened_at = time.monotonic()
 
     def held(self) -> None:
-        """A connection is good."""
+        """The connection is good."""
         self._since, self._attempts = None, 0
 
     def pause_s(self, error: BaseException | None) -> float:
         """After a connection that broke, or could not be made."""
         reason = str(error) or type(error).__name__ if error else "it was closed"
+        if time.monotonic() - self._opened_at > _LONGEST_PAUSE_S:
+            self.held()  # quiet, but good
+        self._opened_at = float("inf")
         self._since = self._since or time.monotonic()
         if time.monotonic() - self._since > self._server.patience_s:
             raise PlatformUnavailable(f"the gateway {self._server.url} does not answer: {reason}") from error
@@ -123,9 +131,11 @@ class Stream:
             error: BaseException | None = None
             try:
                 with self._opened() as connection:
+                    patience.opened()
                     for message in connection:
-                        patience.held()
-                        yield from self._followed.received(message)
+                        for batch in self._followed.received(message):
+                            patience.held()
+                            yield batch
                         if self._followed.is_over:
                             return
             except _BROKEN as broken:
@@ -186,9 +196,10 @@ class AsyncStream:
             error: BaseException | None = None
             try:
                 async with self._opened() as connection:
+                    patience.opened()
                     async for message in connection:
-                        patience.held()
                         for batch in self._followed.received(message):
+                            patience.held()
                             yield batch
                         if self._followed.is_over:
                             return

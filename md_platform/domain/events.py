@@ -165,6 +165,20 @@ class FeedNotice(msgspec.Struct, array_like=True, tag="notice"):
     last_missing: int | None = None
 
 
+class Alert(msgspec.Struct, array_like=True, gc=False, tag="alert"):
+    """A rule of `owner` fired, because of something at `at`; `id` is never given twice."""
+
+    id: int
+    rule: str
+    owner: str
+    name: str
+    instrument: str | None
+    severity: Literal["low", "medium", "high", "critical"]
+    message: str
+    value: float | None
+    at: int
+
+
 class Quarantined(msgspec.Struct, array_like=True, tag="quarantined"):
     """A message, or a part of one, that was not accepted: kept as it was received, with the reason."""
 

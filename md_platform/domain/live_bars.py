@@ -70,6 +70,7 @@ class LiveBars:
         """Say that the venue's clock is at `now_ns` and that its trades until then are here, so that bars close."""
         if self._periods.advance(now_ns):
             self._from = self._until = 0
+        self._periods.fold()
 
     def closed(self) -> list[Bar]:
         """Bars closed and revised since the last call, in that order, members before what holds them."""

@@ -110,8 +110,7 @@ class Periods:
 
     def running(self) -> list[Bar]:
         """Bars that changed since the last call and are not closed, shortest first."""
-        for second in self._open_seconds.values():
-            self._fold(second)
+        self.fold()
         bars = []
         for level, changed in ((SECOND, self._changed_seconds), (MINUTE, self._changed_minutes)):
             for open_time in sorted(changed):
@@ -210,6 +209,11 @@ class Periods:
     def _await(self, level: int, open_time: int) -> None:
         if not self.is_due(level, open_time):
             heappush(self._due, (_end(level, open_time) + self._lateness, level, open_time))
+
+    def fold(self) -> None:
+        """Make parts of the trades that wait: soon after they came they are still in the processor's cache."""
+        for second in self._open_seconds.values():
+            self._fold(second)
 
     def _fold(self, second: Traded) -> None:
         if second.pending:

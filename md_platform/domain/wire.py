@@ -9,16 +9,29 @@ from collections.abc import Sequence
 
 import msgspec
 
-from md_platform.domain.events import Bar, Book, DayStatistics, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
+from md_platform.domain.events import (
+    Alert,
+    Bar,
+    Book,
+    DayStatistics,
+    FeedNotice,
+    IndicatorValues,
+    Quarantined,
+    Quote,
+    Trade,
+)
 
 VERSION = 1
 EVENTS = "md:events"
 """Channel of what happens to feeds: disconnects, gaps, halts, resyncs."""
 
+ALERTS = "md:alerts"
+"""Channel of alerts that fired."""
+
 QUARANTINE = "md:quarantine"
 """Channel of what was received and not passed on."""
 
-Published = Trade | Quote | Book | Bar | IndicatorValues | DayStatistics | FeedNotice | Quarantined
+Published = Trade | Quote | Book | Bar | IndicatorValues | DayStatistics | FeedNotice | Quarantined | Alert
 
 
 class Batch(msgspec.Struct):
@@ -44,6 +57,7 @@ _CHANNELS: dict[type, str] = {
     DayStatistics: "md:day:{0.instrument}",
     FeedNotice: EVENTS,
     Quarantined: QUARANTINE,
+    Alert: ALERTS,
 }
 
 

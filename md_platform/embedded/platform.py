@@ -138,7 +138,7 @@ def _start(
         start(live, live_services.writer(home, environment))
 
     rest, gateway = serving_services.api(environment, settings), serving_services.gateway(environment, settings)
-    start(rest, gateway)
+    start(rest, gateway, serving_services.alerts(home, environment))
 
     return Addresses(database_url, redis_url, webserver.address, sandbox_url, stream_url, rest.address, gateway.address)
 

@@ -2,11 +2,15 @@
 
 import ssl
 import sys
+import time
 from collections.abc import Mapping
 
+from md_platform.embedded.home import Home
 from md_platform.embedded.ports import LOOPBACK, is_healthy
 from md_platform.embedded.processes import Service
 from md_platform.settings import Settings
+
+_FRESH_S = 30
 
 
 def api(environment: Mapping[str, str], settings: Settings) -> Service:
@@ -29,6 +33,18 @@ def gateway(environment: Mapping[str, str], settings: Settings) -> Service:
         argv=(sys.executable, "-m", "md_platform.cli", "gateway"),
         probe=lambda: is_healthy(address, trusted(settings)),
         address=address,
+        environment=environment,
+    )
+
+
+def alerts(home: Home, environment: Mapping[str, str]) -> Service:
+    """The process that evaluates the rules of alerts."""
+    beat = home.path / "alerts.beat"
+    return Service(
+        name="alerts",
+        argv=(sys.executable, "-m", "md_platform.cli", "alerts", "run"),
+        probe=lambda: beat.exists() and time.time() - beat.stat().st_mtime < _FRESH_S,
+        address=str(beat),
         environment=environment,
     )
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 import msgspec
 
-from md_platform.domain.events import Bar, Book, FeedNotice, IndicatorValues, Quote, Trade
+from md_platform.domain.events import Alert, Bar, Book, FeedNotice, IndicatorValues, Quote, Trade
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Timeframe
 from md_platform.errors import InvalidParameter
@@ -23,6 +23,7 @@ EVENTS_OF: dict[str, type[msgspec.Struct]] = {
     "bars": Bar,
     "indicators": IndicatorValues,
     "events": FeedNotice,
+    "alerts": Alert,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import redis.asyncio as redis
 
-from md_platform.domain.events import Bar, DayStatistics, FeedNotice, IndicatorValues, Quarantined
+from md_platform.domain.events import Alert, Bar, DayStatistics, FeedNotice, IndicatorValues, Quarantined
 from md_platform.domain.wire import Published, decode, opened
 
 NUMBERS = "md:seq"
@@ -17,7 +17,7 @@ NUMBERS = "md:seq"
 AT_MOST = 11_000
 """Messages that are read at once: the tail has about 10,000."""
 
-KEPT = ("trades", "quotes", "bars", "indicators", "events")
+KEPT = ("trades", "quotes", "bars", "indicators", "events", "alerts")
 """Kinds of channels that have a tail. A book is whole in each message: what was missed of it is not missing."""
 
 
@@ -90,7 +90,7 @@ def received_ns(event: Published) -> int:
         return event.at
     if isinstance(event, Bar | IndicatorValues):
         return event.known_at
-    if isinstance(event, FeedNotice):
+    if isinstance(event, FeedNotice | Alert):
         return event.at
     if isinstance(event, Quarantined):
         return event.ts_received

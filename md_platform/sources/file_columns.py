@@ -45,7 +45,7 @@ NAMES: dict[Kind, dict[str, str]] = {
         "symbol": "symbol pair ticker instrument market",
     },
     "trades": {
-        "time": f"tradetime {_TIME_NAMES}",
+        "time": f"tsevent tradetime {_TIME_NAMES}",
         "price": "price p px tradeprice",
         "size": "size qty quantity amount q volume vol v",
         "trade_id": "tradeid id tid aggtradeid aggregatetradeid a trdmatchid",

@@ -44,8 +44,9 @@ CREATE TABLE IF NOT EXISTS readers (
 """
 
 RESERVE_BYTES = 16 << 20
+_ROWS_AT_ONCE = 1_000  # five values each: SQLite takes 32,766 in one statement
 _DELETED_AT_ONCE = 1_000
-"""Messages in one transaction, so that it fits into the reserve."""
+"""Messages in one transaction, so that it fits into the reserve, and who appends waits for little."""
 
 EVERY_CHANNEL = "*"
 """What a reader wants that wants everything."""
@@ -97,12 +98,26 @@ class Spool:
     def append(self, messages: Sequence[Message]) -> int:
         """Write `messages` at once, synced; the id of the last. StorageFull where the disk refuses: then none is in."""
         at_ns = time.time_ns()
-        rows = [(at_ns, m.kind, m.channel, m.events, m.payload) for m in messages]
-        with _errors(self.path), self._transaction():
-            self._connection.executemany(
-                "INSERT INTO messages (at_ns, kind, channel, events, payload) VALUES (?, ?, ?, ?, ?)", rows
-            )
-            return int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+        with _errors(self.path):
+            if 0 < len(messages) <= _ROWS_AT_ONCE:
+                return self._insert(at_ns, messages)
+            last = 0
+            with self._transaction():
+                for start in range(0, len(messages), _ROWS_AT_ONCE):
+                    last = self._insert(at_ns, messages[start : start + _ROWS_AT_ONCE])
+            return last
+
+    def _insert(self, at_ns: int, messages: Sequence[Message]) -> int:
+        """One statement for all: after each a thread waits anew for its turn to run, several milliseconds if busy."""
+        rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(messages))
+        values = [value for m in messages for value in (at_ns, m.kind, m.channel, m.events, m.payload)]
+        statement = f"INSERT INTO messages (at_ns, kind, channel, events, payload) VALUES {rows}"  # noqa: S608 - marks
+        return int(self._connection.execute(statement, values).lastrowid or 0)
+
+    def checkpoint(self) -> None:
+        """Write what was appended back into the file while others append, who else wait for it every 4 MiB."""
+        with _errors(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def read(self, after: int, events: int = 20_000) -> list[Spooled]:
         """Messages after id `after` in order, of at most `events` events (and at least one message)."""
@@ -146,7 +161,7 @@ class Spool:
 
     def remember(self, reader: str, position: int) -> None:
         """`reader` has taken everything up to id `position`."""
-        with _errors(self.path):
+        with _errors(self.path), self._unsynced():
             self._connection.execute(
                 "UPDATE readers SET position = max(position, ?) WHERE name = ?", (position, reader)
             )
@@ -155,9 +170,13 @@ class Spool:
         """Delete what is stored (id at most `upto`), older than `before_ns` and taken by all readers; how many."""
         with _errors(self.path):
             slowest = self._connection.execute("SELECT min(position) FROM readers WHERE wanted = '*'").fetchone()[0]
+            # Found from the oldest on: a condition on time would have all that is kept looked through.
+            young = self._connection.execute(
+                "SELECT id FROM messages WHERE at_ns >= ? ORDER BY id LIMIT 1", (before_ns,)
+            ).fetchone()
+        last = min([upto, *([slowest] if slowest is not None else []), *([young[0] - 1] if young else [])])
         return self._delete(
-            "id <= ? AND at_ns < ? AND NOT EXISTS (SELECT 1 FROM readers WHERE wanted = channel AND position < id)",
-            (upto if slowest is None else min(upto, slowest), before_ns),
+            "id <= ? AND NOT EXISTS (SELECT 1 FROM readers WHERE wanted = channel AND position < id)", (last,)
         )
 
     def overrun(self, upto: int, before_ns: int) -> dict[str, int]:
@@ -204,7 +223,7 @@ class Spool:
         some = f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE {condition} ORDER BY id LIMIT ?)"  # noqa: S608
         total = 0
         while True:
-            with _errors(self.path):
+            with _errors(self.path), self._unsynced():
                 count = self._connection.execute(some, (*values, _DELETED_AT_ONCE)).rowcount
             total += count
             if count < _DELETED_AT_ONCE:
@@ -229,6 +248,15 @@ class Spool:
                 "SELECT count(*), coalesce(sum(events), 0) FROM messages WHERE id > ?", (after,)
             ).fetchone()
         return int(found[0]), int(found[1])
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """For changes that may be lost with the power: they are made again. No append waits for their sync."""
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ socket, so that a captured connection, a live one and a fuzzer are the same to i
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ def shards(feed: Feed, subscriptions: Sequence[Subscription]) -> list[Sequence[S
 
 def decoded_each(
     decode_many: Callable[[bytes], Any], decode_one: Callable[[bytes], Any], frames: Sequence[bytes], out: list[Event]
-) -> list[tuple[bytes, Any]]:
+) -> Iterable[tuple[bytes, Any]]:
     """Each of `frames` with its decoded value; those that cannot be decoded go to `out` as Malformed.
 
     All are decoded as one JSON array, which costs a third of decoding each; one bad frame fails the array, and then
@@ -113,7 +113,7 @@ def decoded_each(
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             values = ()
         if len(values) == len(frames):  # else a frame held two values
-            return list(zip(frames, values, strict=True))
+            return zip(frames, values, strict=True)
     good = []
     for frame in frames:
         try:

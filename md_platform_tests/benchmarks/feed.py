@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from md_platform_tests.benchmarks.feed_process import bench_process
+from md_platform_tests.benchmarks.figures import Figure, print_table
 
 HERE = "md_platform_tests.benchmarks"
 RUNS = (
@@ -33,6 +34,8 @@ RUNS = (
 
 ccxt.pro gives its caller only part of a stream that is faster than itself.
 """
+SOCKET_TO_BAR_US = 1.6
+TIMES_CHEAPER = {"cryptofeed": 5.0, "ccxt": 20.0}
 
 
 @contextlib.contextmanager
@@ -60,8 +63,9 @@ def us_per_message(client: str, addresses: dict[str, str], scheme: str, count: i
     return found["cpu_s"] / found["messages"] * 1e6
 
 
-def compare(addresses: dict[str, str], rounds: int) -> None:
+def compare(addresses: dict[str, str], rounds: int) -> list[Figure]:
     """Print what each client costs, and how often that is ours over TLS at the same rate."""
+    figures = []
     spent = [[us_per_message(client, addresses, *how) for client, *how in RUNS] for _ in range(rounds)]
     pair = {rate: n for n, (client, scheme, _, rate) in enumerate(RUNS) if (client, scheme) == ("ours", "wss")}
     print(f"socket → bar, medians of {rounds} rounds, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -71,23 +75,36 @@ def compare(addresses: dict[str, str], rounds: int) -> None:
         ratio = statistics.median(costs[n] / costs[pair[rate]] for costs in spent)
         speed = f"{rate:,}" if rate else "unlimited"
         print(f"{client:12} {scheme:4} {speed:>12} {statistics.median(each):12.2f} {min(each):9.2f} {ratio:17.1f}")
+        if client in TIMES_CHEAPER:
+            figures.append(Figure(f"{client}: × our CPU a message", ratio, TIMES_CHEAPER[client], is_least=True))
+        elif not rate:
+            name = f"socket → bar over {scheme}, µs of CPU a message"
+            figures.append(Figure(name, statistics.median(each), SOCKET_TO_BAR_US))
+    return figures
+
+
+def measured(rounds: int, rate: int, seconds: int) -> list[Figure]:
+    """Run both; 0 rounds: only the process, 0 seconds: only the clients."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="mdp-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL is another user's, where we are root
+        with venue(folder) as addresses:
+            if rounds:
+                figures += compare(addresses, rounds)
+            if seconds:
+                figures += bench_process(addresses, folder, rate, seconds)
+    return figures
 
 
 def main() -> None:
-    """Run both."""
+    """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="0: only the process")
     parser.add_argument("--rate", type=int, default=100_000, help="messages a second for the process")
     parser.add_argument("--seconds", type=int, default=60, help="how long it is measured; 0: only the clients")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mdp-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # PostgreSQL is another user's, where we are root
-        with venue(folder) as addresses:
-            if given.rounds:
-                compare(addresses, given.rounds)
-            if given.seconds:
-                bench_process(addresses, folder, given.rate, given.seconds)
+    print_table(measured(given.rounds, given.rate, given.seconds))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
     from streaming.connection import Connection
     from streaming.limits import Pacer
     from streaming.pipeline import Pipeline
-    from streaming.run import ticks
+    from streaming.run import spare_collector, ticks
     from streaming.socket_link import sockets
     from streaming.tracked import Tail
 
@@ -105,7 +105,8 @@ def ours(_http: str, ws: str, ca_file: str, count: int, rate: int) -> dict[str, 
                 ssl.create_default_context(cafile=ca_file) if ws.startswith("wss") else None,
             ),
         )
-        tasks = [asyncio.create_task(connection.run()), asyncio.create_task(ticks(pipeline))]
+        spare_collector()
+        tasks = [asyncio.create_task(connection.run()), asyncio.create_task(ticks(pipeline, lambda: False))]
         found = await measured(lambda: pipeline.counts.received["ours"], count)
         for task in tasks:
             task.cancel()

@@ -28,6 +28,7 @@ from md_platform.embedded import postgres_running, valkey_running
 from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform_tests.benchmarks.feed_venue import BASES
+from md_platform_tests.benchmarks.figures import Figure
 
 WARM_S = 10
 """Time for connecting, asking history and filling caches, not measured."""
@@ -74,12 +75,12 @@ def cpu_s(process: psutil.Process) -> float:
     return sum(times.user + times.system for times in every)
 
 
-def _server(name: str) -> psutil.Process:
+def server(name: str) -> psutil.Process:
     """The server of this name that the block started."""
     return next(child for child in psutil.Process().children(recursive=True) if child.name().startswith(name))
 
 
-def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds: int) -> None:
+def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds: int) -> list[Figure]:
     """Print what the process takes at `rate` messages a second."""
     with valkey_running(folder / "redis") as redis_url, postgres_running(folder / "postgres") as database_url:
         migrate(database_url)
@@ -100,33 +101,47 @@ def bench_process(addresses: Mapping[str, str], folder: Path, rate: int, seconds
             running(environment, "write") as writer,
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         ):
-            _until_streaming(port)
+            until_streaming(port)
             heard = pool.submit(listen, redis_url, WARM_S, seconds)
             time.sleep(WARM_S)
             parts = {
                 "live process": stream,
                 "writer": writer,
-                "redis": _server("valkey"),
-                "postgres": _server("postgres"),
+                "redis": server("valkey"),
+                "postgres": server("postgres"),
             }
             began, before, first = (
                 time.perf_counter(),
                 {name: cpu_s(part) for name, part in parts.items()},
-                _status(port),
+                status(port),
             )
             time.sleep(seconds)
             wall, after, last = (
                 time.perf_counter() - began,
                 {name: cpu_s(part) for name, part in parts.items()},
-                _status(port),
+                status(port),
             )
             load = os.getloadavg()[0]
-            _print(rate, wall, {name: after[name] - before[name] for name in parts}, first, last)
-            _print_lags(*heard.result())
+            spent = {name: after[name] - before[name] for name in parts}
+            _print(rate, wall, spent, first, last)
+            from_socket, from_venue = heard.result()
+            _print_lags(from_socket, from_venue)
             print(f"  load {load:.1f} on {os.cpu_count()} cores")
+            messages, sixth = _events(last) - _events(first), len(from_socket) // 6
+            growth = np.median(from_socket[-sixth:]) / np.median(from_socket[:sixth])
+            return [
+                Figure(
+                    "the live process as it ships, µs of CPU a message", spent["live process"] / messages * 1e6, 4.0
+                ),
+                Figure("messages a second received", messages / wall, 0.99 * rate, is_least=True),
+                Figure("core that the live process takes for them", spent["live process"] / wall, 0.5),
+                Figure("socket → Redis subscriber, ms at p50", float(np.percentile(from_socket, 50)), 6.0),
+                Figure("socket → Redis subscriber, ms at p99", float(np.percentile(from_socket, 99)), 6.0),
+                Figure("its median in the last sixth, × that in the first", float(growth), 1.5),
+            ]
 
 
-def _status(port: int) -> dict[str, Any]:
+def status(port: int) -> dict[str, Any]:
     return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=30).json())
 
 
@@ -134,11 +149,11 @@ def _events(status: Mapping[str, Any]) -> int:
     return sum(connection["events"] for connection in status["connections"].values())
 
 
-def _until_streaming(port: int, timeout_s: float = 60) -> None:
+def until_streaming(port: int, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         with contextlib.suppress(httpx.HTTPError):
-            if _events(_status(port)):
+            if _events(status(port)):
                 return
         if time.monotonic() > deadline:
             raise TimeoutError(f"the live process does not stream after {timeout_s:g} s")

@@ -45,28 +45,28 @@ class Tape:
         self._table = np.frombuffer(bytearray(b"".join(frames)), np.uint8).reshape(BLOCK, -1)
         self._id = frames[0].index(b'"a":%d' % _FIRST_ID) + 4
         self._times = [frames[0].index(b'"%c":%d' % (name, _FIRST_MS)) + 4 for name in b"ET"]
-        self._sent = 0
+        self.sent = 0
 
     def next(self, most: int) -> memoryview:
         """The next frames, at most `most` and at most to the end of a block, as traded now."""
-        start = self._sent % BLOCK
+        start = self.sent % BLOCK
         if start == 0:
-            ids = _FIRST_ID + (self._sent + np.arange(BLOCK)) // len(BASES)
+            ids = _FIRST_ID + (self.sent + np.arange(BLOCK)) // len(BASES)
             self._table[:, self._id : self._id + 10] = ids[:, None] // 10 ** np.arange(9, -1, -1) % 10 + ord("0")
         rows = self._table[start : start + most]
         now = np.frombuffer(b"%d" % (time.time_ns() // 1_000_000), np.uint8)
         for column in self._times:
             rows[:, column : column + len(now)] = now
-        self._sent += len(rows)
+        self.sent += len(rows)
         return memoryview(rows).cast("B")
 
     def frames(self, count: int, rate: int) -> Iterator[memoryview]:
         """`count` frames, each when it is due."""
         began = time.monotonic()
-        while self._sent < count:
+        while self.sent < count:
             due = min(int((time.monotonic() - began) * rate), count) if rate else count
-            if due > self._sent:
-                yield self.next(due - self._sent)
+            if due > self.sent:
+                yield self.next(due - self.sent)
             else:
                 time.sleep(0.001)
 
@@ -106,12 +106,16 @@ class Handler(BaseHTTPRequestHandler):
             confirmed = b'{"result":null,"id":%d}' % json.loads(self._received())["id"]
             self.connection.sendall(b"\x81" + bytes([len(confirmed)]) + confirmed)
         try:
-            for frames in Tape(is_combined=kind == "stream").frames(int(count), int(rate)):
+            for frames in self.frames(int(count), int(rate), is_combined=kind == "stream"):
                 self.connection.sendall(frames)
             while self._received():
                 pass
         except OSError:
             pass  # it has what it wanted
+
+    def frames(self, count: int, rate: int, *, is_combined: bool) -> Iterator[memoryview]:
+        """What a connection is sent; it is asked for more when the socket has taken what came before."""
+        return Tape(is_combined=is_combined).frames(count, rate)
 
     def _received(self) -> bytes:
         """The next message of the client's, which masks it; nothing when it is gone."""
@@ -141,9 +145,9 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _serve(context: ssl.SSLContext | None) -> str:
+def serve(handler: type[Handler] = Handler, context: ssl.SSLContext | None = None) -> str:
     """Host and port of a server that runs in threads."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -157,7 +161,7 @@ def main() -> None:
     authority.cert_pem.write_to_path(ca_file := Path(sys.argv[1]) / "venue-ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    plain, secured = _serve(None), _serve(context)
+    plain, secured = serve(), serve(context=context)
     addresses = {"http": f"http://{plain}", "ws": f"ws://{plain}", "wss": f"wss://{secured}", "ca_file": str(ca_file)}
     print(json.dumps(addresses), flush=True)
     threading.Event().wait()

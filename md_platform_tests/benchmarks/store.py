@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -25,6 +26,7 @@ from md_platform.embedded import postgres_running
 from md_platform.storage.live_rows import Stored
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.migrate import migrate
+from md_platform_tests.benchmarks.figures import Figure, print_table
 
 INSTRUMENTS = [f"binance:C{n}-USDT" for n in range(50)]
 STEP_NS = 10_000  # 100,000 events a second
@@ -73,8 +75,18 @@ def _trade(rng: random.Random, at: int, trade_id: int | str) -> Trade:
     return Trade(rng.choice(INSTRUMENTS), at // 1_000_000 * 1_000_000, at + late, trade_id, price, size, side)
 
 
-def measure(name: str, store: LiveStore, events: Sequence[Stored], batch: int, spool: uuid.UUID, first: int = 1) -> int:
-    """Write `events` as rows `first` and on of `spool`, print what it took; the next row."""
+class Measured(NamedTuple):
+    """Rows by time, and the next row of the spool."""
+
+    rows_per_s: float
+    rows_per_cpu_s: float
+    next_row: int
+
+
+def measure(
+    name: str, store: LiveStore, events: Sequence[Stored], batch: int, spool: uuid.UUID, first: int = 1
+) -> Measured:
+    """Write `events` as rows `first` and on of `spool`, and print what it took."""
     stored = duplicate = 0
     wall, cpu = time.perf_counter(), time.process_time()
     row = first
@@ -88,22 +100,35 @@ def measure(name: str, store: LiveStore, events: Sequence[Stored], batch: int, s
     print(
         f"  {name:24} {total / wall:>10,.0f} rows/s {total / cpu:>12,.0f} rows/CPU-s   {stored:,} new, {duplicate:,} known"
     )
-    return row
+    return Measured(total / wall, total / cpu, row)
 
 
-def run(url: str, count: int, batch: int) -> None:
+def run(url: str, count: int, batch: int) -> list[Figure]:
     """All measurements on an empty database."""
     migrate(url)
     spool = uuid.uuid4()
     with LiveStore(url) as store:
         store.write([_trade(random.Random(0), time.time_ns(), 1)], spool, 1)
         plain = trades(count)
-        row = measure("trades", store, plain, batch, spool, 2)
-        row = measure("trades again", store, plain[: count // 4], batch, spool, row)
+        new = measure("trades", store, plain, batch, spool, 2)
+        row = measure("trades again", store, plain[: count // 4], batch, spool, new.next_row).next_row
         measure("trades replayed", store, plain, batch, spool, 2)
         del plain
-        row = measure("trades with text ids", store, trades(count // 2, text_ids=True), batch, spool, row)
+        row = measure("trades with text ids", store, trades(count // 2, text_ids=True), batch, spool, row).next_row
         measure("mixed", store, mixed(count // 2), batch, spool, row)
+    return [
+        Figure("rows stored idempotently a second", new.rows_per_s, 100_000, is_least=True),
+        Figure("rows stored idempotently a second of the writer's CPU", new.rows_per_cpu_s, 300_000, is_least=True),
+    ]
+
+
+def embedded(count: int, batch: int) -> list[Figure]:
+    """All measurements on an embedded PostgreSQL of its own."""
+    with tempfile.TemporaryDirectory(prefix="mdp-bench-") as folder:
+        Path(folder).chmod(0o755)
+        with postgres_running(Path(folder) / "home") as url:
+            print("embedded PostgreSQL, synced:")
+            return run(url, count, batch)
 
 
 @contextlib.contextmanager
@@ -126,15 +151,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20_000)
     parser.add_argument("--timescale", default=os.environ.get("MDP_TEST_TIMESCALE_URL"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mdp-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with postgres_running(Path(folder) / "home") as url:
-            print("embedded PostgreSQL, synced:")
-            run(url, options.rows, options.batch)
+    print_table(embedded(options.rows, options.batch))
     if options.timescale:
         with fresh_database(options.timescale) as url:
             print("TimescaleDB:")
-            run(url, options.rows, options.batch)
+            print_table(run(url, options.rows, options.batch))
 
 
 if __name__ == "__main__":

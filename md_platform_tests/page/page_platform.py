@@ -80,6 +80,7 @@ def running(folder: Path, database_url: str, redis_url: str, days: int, **settin
                 ("streaming", "--instruments", environment["MDP_INSTRUMENTS"]),
                 ("streaming", "write"),
                 ("md_platform.cli", "gateway"),
+                ("md_platform.cli", "alerts", "run"),
                 ("md_platform.cli", "api"),
             ):
                 stack.enter_context(platform.process(*arguments))

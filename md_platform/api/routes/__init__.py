@@ -3,12 +3,14 @@
 from fastapi import APIRouter
 
 from md_platform.api.routes import (
+    alerts,
     backfills,
     bars,
     datasets,
     exports,
     feeds,
     indicators,
+    ingest,
     instruments,
     platform,
     prices,
@@ -31,6 +33,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     quality.router,
     backfills.router,
     exports.router,
+    ingest.router,
+    alerts.router,
     tickets.router,
     platform.router,
     feeds.router,
