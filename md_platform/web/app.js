@@ -10,8 +10,6 @@ import { failed, loading } from "./parts/states.js";
 const VIEWS = {
   catalog: { title: "Catalog", load: () => import("./views/catalog.js") },
   chart: { title: "Chart", load: () => import("./views/chart.js") },
-  market: { title: "Market", load: () => import("./views/market.js") },
-  health: { title: "Health", load: () => import("./views/health.js") },
 };
 const AGAIN_MS = 3000;
 const main = document.getElementById("main");
