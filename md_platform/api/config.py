@@ -10,8 +10,7 @@ class ApiConfig:
     `max_rows` bounds the rows of one answer, `max_body_bytes` what a request may bring. `cors_origins` are the pages of
     other servers that browsers may let in; none by default. `is_traced`: spans are exported, `is_encrypted`: by TLS.
     `allows_private_webhooks`: of alerts, to loopback and private addresses.
-    `gateway_port` is where browsers find live data, on the host that they came to, `stream_port` where the live
-    process of this machine tells how it is.
+    `gateway_port` is where browsers find live data, on the host that they came to.
     """
 
     is_open: bool = True
@@ -22,4 +21,3 @@ class ApiConfig:
     is_encrypted: bool = False
     allows_private_webhooks: bool = False
     gateway_port: int = 8001
-    stream_port: int = 8002

@@ -124,7 +124,6 @@ def application() -> "FastAPI":
         is_encrypted=settings.tls_certificate is not None,
         allows_private_webhooks=settings.alert_private_webhooks,
         gateway_port=settings.gateway_port,
-        stream_port=settings.stream_port,
     )
     return create_app(stores, config)
 

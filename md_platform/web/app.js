@@ -10,6 +10,8 @@ import { failed, loading } from "./parts/states.js";
 const VIEWS = {
   catalog: { title: "Catalog", load: () => import("./views/catalog.js") },
   chart: { title: "Chart", load: () => import("./views/chart.js") },
+  market: { title: "Market", load: () => import("./views/market.js") },
+  health: { title: "Health", load: () => import("./views/health.js") },
 };
 const AGAIN_MS = 3000;
 const main = document.getElementById("main");
@@ -60,7 +62,7 @@ function help() {
   const dialog = h("dialog", { "aria-labelledby": "help-title", onclose: () => dialog.remove() },
     h("div", { class: "row" }, h("h2", { id: "help-title" }, "Keyboard shortcuts"),
       h("button", { class: "quiet end", onclick: () => dialog.close() }, "Close")),
-    h("dl", { class: "keys" }, shortcuts().map(({ key, meaning }) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, meaning)])));
+    h("dl", { class: "shortcuts" }, shortcuts().map(({ key, meaning }) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, meaning)])));
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -8,10 +8,10 @@ from md_platform.api.routes import (
     bars,
     datasets,
     exports,
-    feeds,
     indicators,
     ingest,
     instruments,
+    keys,
     platform,
     prices,
     quality,
@@ -37,6 +37,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     alerts.router,
     tickets.router,
     platform.router,
-    feeds.router,
+    keys.router,
 )
 """Everything under /api/v1."""

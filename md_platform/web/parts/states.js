@@ -8,7 +8,7 @@ export function loading(lines = 6) {
 }
 
 export function empty(title, detail, ...actions) {
-  return h("div", { class: "state" }, h("strong", {}, title), h("p", {}, detail), actions.length && h("div", { class: "row" }, actions));
+  return h("div", { class: "state" }, h("strong", {}, title), h("p", {}, detail), actions.length > 0 && h("div", { class: "row" }, actions));
 }
 
 /** An error, with its trace id, and a way on: `again`, or signing in. */

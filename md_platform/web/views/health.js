@@ -35,32 +35,33 @@ export async function show(host, at, signal) {
   });
 
   async function refresh() {
-    const [streaming, ready, { instruments }, jobs] = await Promise.all([
-      ask("feeds", {}, { signal }), readiness(), ask("instruments", { status: "active", limit: 100 }, { signal }), ask("backfills", { limit: 5 }, { signal }).catch(() => []),
+    const [{ live }, ready, { instruments }, jobs] = await Promise.all([
+      ask("ingest", {}, { signal }), readiness(), ask("instruments", { status: "active", limit: 100 }, { signal }), ask("backfills", { limit: 5 }, { signal }).catch(() => []),
     ]);
     known = instruments.map(({ id }) => id);
     const latest = instruments.length ? await ask("latest", { ids: instruments.map(({ id }) => id).join(",") }, { signal }) : [];
     const now = performance.now();
-    drawFeeds(streaming, before && { seconds: (now - before.now) / 1000, events: before.events });
-    before = { now, events: new Map(streaming.connections.map(({ name, events: seen }) => [name, seen])) };
+    const connections = Object.entries(live?.connections ?? {}).map(([name, each]) => ({ name, ...each }));
+    drawFeeds(live, connections, before && { seconds: (now - before.now) / 1000, events: before.events });
+    before = { now, events: new Map(connections.map(({ name, events: seen }) => [name, seen])) };
     drawStores(ready);
     drawFresh(instruments, latest);
     drawLoads(jobs);
   }
 
-  function drawFeeds(told, last) {
+  function drawFeeds(told, connections, last) {
     const rate = ({ name, events: seen }) => (last?.events.has(name) ? ((seen - last.events.get(name)) / last.seconds).toFixed(1) : NOTHING);
-    put(feeds, h("header", {}, h("h2", {}, "Feeds"), state(told.is_streaming && !told.problems.length, told.is_streaming ? `streaming for ${lasting(told.uptime_s)}` : "not streaming")),
-      told.connections.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections" }, h("table", {},
+    put(feeds, h("header", {}, h("h2", {}, "Feeds"), state(told && !told.problems.length, told ? `streaming for ${lasting(told.uptime_s)}` : "not streaming")),
+      connections.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections" }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", {}, "Connection"), h("th", {}, "State"), ["Events/s", "Events", "Reconnects", "Instruments", "Clock skew"].map((name) => h("th", { class: "num" }, name)))),
-        h("tbody", {}, told.connections.map((each) => h("tr", {}, h("td", {}, each.name), h("td", {}, state(each.is_up, each.is_up ? "connected" : "down")),
+        h("tbody", {}, connections.map((each) => h("tr", {}, h("td", {}, each.name), h("td", {}, state(each.up, each.up ? "connected" : "down")),
           [rate(each), count(each.events), count(each.reconnects), count(each.instruments), skew(told, each.name)].map((value) => h("td", { class: "num" }, value)))))))
-        : empty("Nothing streams", told.problem),
-      told.is_streaming && h("dl", { class: "facts figures" },
-        told.lag.map(({ target, p50_ms: p50, p99_ms: p99 }) => fact(`Lag to ${target}, p50 / p99`, `${p50 ?? NOTHING} / ${p99 ?? NOTHING} ms`)),
-        fact("Spooled", count(told.spooled)), fact("Dropped", count(Object.values(told.dropped).reduce((sum, each) => sum + each, 0))),
+        : empty("Nothing streams", "The live process does not answer, or has no connection: `mdp up` starts it."),
+      told && h("dl", { class: "facts figures" },
+        Object.entries(told.lag_ms).map(([target, { p50, p99 }]) => fact(`Lag to ${target}, p50 / p99`, `${p50 ?? NOTHING} / ${p99 ?? NOTHING} ms`)),
+        fact("Spooled", count(told.spooled)), told.writer && fact("Writer behind", `${lasting(told.writer.behind_s)}, ${count(told.writer.waiting_messages)} waiting`), fact("Dropped", count(Object.values(told.dropped).reduce((sum, each) => sum + each, 0))),
         told.problems.map((problem) => fact("Problem", problem))),
-      asCode({ path: "feeds", python: "md.events()" }));
+      asCode({ path: "ingest", python: "md.events()" }));
   }
 
   function drawStores(ready) {
