@@ -41,11 +41,12 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a client wants to see a channel."""
+    """How a client wants to see a channel, and may: with `owner` only what belongs to that principal."""
 
     msgpack: bool = False
     deflate: bool = False
     filters: Filters = EVERYTHING
+    owner: str | None = None
 
     def answer(self, told: Told) -> Frame:
         """The frame of an answer."""
@@ -56,11 +57,11 @@ class View:
 
         `kind` is `data`, `history` or `notice`; `more` stands beside it.
         """
-        if self.filters == EVERYTHING and not self.msgpack:
+        if self.filters == EVERYTHING and not self.msgpack and self.owner is None:
             beside = b"".join(b',"%b":%b' % (name.encode(), _encode_json(value)) for name, value in more.items())
             head = b'{"type":"%b","channel":"%b","seq":%d' % (kind.encode(), channel.encode(), number)
             return self._frame(b'%b%b,"data":%b}' % (head, beside, data))
-        events = filtered(_decode_json(data), self.filters)
+        events = filtered(_owned(_decode_json(data), self.owner), self.filters)
         if not events and kind == "data":
             return None
         message = {"type": kind, "channel": channel, "seq": number, **more, "data": events}
@@ -95,6 +96,14 @@ def filtered(events: Sequence[list[Any]], filters: Filters) -> list[Any]:
     if not filters.fields:
         return list(kept)
     return [{name: event[at] for name, at in _chosen(event, filters.fields)} for event in kept]
+
+
+def _owned(events: Sequence[list[Any]], owner: str | None) -> Sequence[list[Any]]:
+    """Those of `events` that belong to `owner`, or to nobody; all where it is None."""
+    if owner is None:
+        return events
+    places = [_FIELDS.get(event[0], {}).get("owner") for event in events]
+    return [event for event, at in zip(events, places, strict=True) if at is None or event[at] == owner]
 
 
 def _passes(event: list[Any], filters: Filters) -> bool:

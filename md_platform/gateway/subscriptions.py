@@ -42,7 +42,7 @@ class Subscriptions:
     async def do(self, request: AnyRequest, principal: Principal) -> None:
         """Subscribe or unsubscribe."""
         if isinstance(request, Subscribe):
-            await self._subscribe(request, principal.tier)
+            await self._subscribe(request, principal)
         elif isinstance(request, Unsubscribe):
             await self._unsubscribe(request)
         else:
@@ -53,7 +53,7 @@ class Subscriptions:
         for name in list(self._views):
             self._leave(name)
 
-    async def _subscribe(self, request: Subscribe, tier: Tier) -> None:
+    async def _subscribe(self, request: Subscribe, principal: Principal) -> None:
         """Join the channels, tell their past where that is wanted, and acknowledge; an error changes nothing."""
         names = channels(request.channel, await self._instruments(request), request.timeframe)
         if request.channel in EVENTS_OF:
@@ -63,8 +63,9 @@ class Subscriptions:
         if not 0 <= request.last <= EVENTS_AT_MOST:
             raise InvalidParameter(f"last must be 0 to {EVENTS_AT_MOST}, was {request.last}")
         since_ns = None if request.since is None else instant_ns(request.since)
-        self._require_few(names, tier)
-        view = View(self._outlet.view.msgpack, self._outlet.view.deflate, request.filters)
+        self._require_few(names, principal.tier)
+        owner = principal.name if request.channel == "alerts" and principal.role != "admin" else None
+        view = View(self._outlet.view.msgpack, self._outlet.view.deflate, request.filters, owner)
         joined = await self._joined(names)
         with_past = [name for name in names if since_ns is not None or request.last or name in request.resume]
         for name in with_past:

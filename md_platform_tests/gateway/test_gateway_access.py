@@ -13,6 +13,7 @@ from md_platform.access.authenticator import Authenticator
 from md_platform.access.config import AccessConfig, tiers_with
 from md_platform.access.keys import Keys
 from md_platform.access.principal import Tier
+from md_platform.domain.events import Alert
 from md_platform.storage.migrate import migrate
 from md_platform_tests.gateway.speaking import ID, Publisher, connected, running, trade
 
@@ -107,5 +108,26 @@ def test_a_tier_bounds_instruments_and_messages(redis_url, authenticator, key, s
                 await client.until(lambda: client.ids[-1] == 299)
                 skipped = sum(message["skipped"] for message in client.told("conflated"))
                 assert len(client.ids) + skipped == 300
+
+    asyncio.run(main())
+
+
+def test_alerts_go_to_their_owner_and_to_admins(redis_url, database_url, authenticator, key):
+    root = Keys(database_url).create("root", "admin", tier="premium")[1]
+    fired = [
+        Alert(n, "rule", owner, "price", ID, "low", "above 1", 2.0, 1_700_000_000_000_000_000 + n)
+        for n, owner in enumerate(("bob", "alice", "bob"), 1)
+    ]
+
+    async def main():
+        publisher = Publisher(redis_url)
+        async with running(redis_url, authenticator=authenticator) as port:
+            for credential, owners in ((key, ["alice"]), (root, ["bob", "alice", "bob"])):
+                async with connected(port, additional_headers={"X-API-Key": credential}) as client:
+                    await client.ask("subscribe", id=1, channel="alerts")
+                    await client.next("subscribed")
+                    await publisher.say(*fired)
+                    got = [(await client.next("data"))["data"] for _ in owners]
+                    assert [event[3] for events in got for event in events] == owners
 
     asyncio.run(main())
