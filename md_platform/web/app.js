@@ -12,6 +12,7 @@ const VIEWS = {
   chart: { title: "Chart", load: () => import("./views/chart.js") },
   market: { title: "Market", load: () => import("./views/market.js") },
   health: { title: "Health", load: () => import("./views/health.js") },
+  keys: { title: "Exports & keys", load: () => import("./views/keys.js") },
 };
 const AGAIN_MS = 3000;
 const main = document.getElementById("main");

@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 from urllib.parse import quote
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -283,3 +284,18 @@ def test_what_is_drawn_in_longer_bars_keeps_every_extreme(api):
     assert drawn["volume"].sum() == pytest.approx(minutes["volume"].sum())
     assert (drawn["open"][0], drawn["close"][-1]) == (minutes["open"][0], minutes["close"][-1])
     assert ask(api, f"bars/{PATH}", timeframe="1m", max_points=10_000, **span)["meta"]["timeframe"] == "1m"
+
+
+def test_a_chart_is_drawn_as_svg_and_png(api):
+    span = {"start": START.isoformat(), "end": END.isoformat(), "timeframe": "1h"}
+    svg = api.client.get(f"/api/v1/charts/{PATH}.svg", params={**span, "indicators": "ema(20)", "theme": "dark"})
+    assert (svg.status_code, svg.headers["content-type"]) == (200, "image/svg+xml")
+    drawn = ET.fromstring(svg.text)
+    assert sum(path.get("d", "").count("z") for path in drawn.iterfind(".//{*}path")) == 2 * DAYS * 24  # bodies and volumes
+    assert "ema_20" in svg.text
+    png = api.client.get(f"/api/v1/charts/{PATH}.png", params={**span, "kind": "line", "width": 400, "height": 200})
+    assert png.content.startswith(b"\x89PNG")
+    assert png.content[16:24] == (400).to_bytes(4, "big") + (200).to_bytes(4, "big")
+    empty = api.client.get(f"/api/v1/charts/{PATH}.svg", params={"start": "2020-01-01", "end": "2020-01-02"})
+    assert "no bars in this range" in empty.text
+    assert api.client.get(f"/api/v1/charts/{PATH}.gif").status_code == 422

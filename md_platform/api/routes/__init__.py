@@ -6,6 +6,7 @@ from md_platform.api.routes import (
     alerts,
     backfills,
     bars,
+    charts,
     datasets,
     exports,
     indicators,
@@ -37,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     alerts.router,
     tickets.router,
     platform.router,
+    charts.router,
     keys.router,
 )
 """Everything under /api/v1."""
