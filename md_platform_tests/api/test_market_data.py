@@ -291,7 +291,8 @@ def test_a_chart_is_drawn_as_svg_and_png(api):
     svg = api.client.get(f"/api/v1/charts/{PATH}.svg", params={**span, "indicators": "ema(20)", "theme": "dark"})
     assert (svg.status_code, svg.headers["content-type"]) == (200, "image/svg+xml")
     drawn = ET.fromstring(svg.text)
-    assert sum(path.get("d", "").count("z") for path in drawn.iterfind(".//{*}path")) == 2 * DAYS * 24  # bodies and volumes
+    shapes = sum(path.get("d", "").count("z") for path in drawn.iterfind(".//{*}path"))
+    assert shapes == 2 * DAYS * 24  # bodies and volumes
     assert "ema_20" in svg.text
     png = api.client.get(f"/api/v1/charts/{PATH}.png", params={**span, "kind": "line", "width": 400, "height": 200})
     assert png.content.startswith(b"\x89PNG")
