@@ -96,6 +96,7 @@ def _print_ready(running: "Running") -> None:
     addresses = running.addresses
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, address in (
+        ("Page", addresses.api_url),
         ("REST API", f"{addresses.api_url}/api/v1"),
         ("WebSocket", (addresses.gateway_url or "").replace("http", "ws", 1)),
         ("Dagster", addresses.dagster_url),
