@@ -1,11 +1,12 @@
 """A platform with data and a browser that looks at it: Chromium, the system's or Playwright's own; without one, skipped."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
+import redis
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
 from md_platform_tests.page.looking import Looking
@@ -14,19 +15,22 @@ from md_platform_tests.page.page_platform import Platform, running
 DAYS = 30
 
 
-@pytest.fixture(scope="session")
-def platform(open_folder: Path, postgres_url: str, _redis_server_url: str) -> Iterator[Platform]:
-    """A platform for all tests of the page, which change nothing in it that another one looks at."""
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE page")
-    folder = open_folder / "page"
-    folder.mkdir()
-    with running(folder, postgres_url.rpartition("/")[0] + "/page", _redis_server_url, DAYS) as platform:
+@pytest.fixture(scope="module")
+def platform(open_folder: Path, module_database_url: str, _redis_server_url: str) -> Iterator[Platform]:
+    """A platform for a module's tests, which change nothing in it that another one looks at.
+
+    It ends with the module: it publishes into the Redis that all tests of this process share.
+    """
+    with redis.Redis.from_url(_redis_server_url) as client:
+        client.flushall()
+    folder = Path(tempfile.mkdtemp(prefix="page-", dir=open_folder))
+    with running(folder, module_database_url, _redis_server_url, DAYS) as platform:
         yield platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Playwright runs an event loop of its own in this thread: no test with asyncio.run may come before it ends."""
     with sync_playwright() as playwright:
         browser = _launched(playwright)
         yield browser
