@@ -47,6 +47,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.live_path
 	$(BIN)/python -m md_platform_tests.benchmarks.api
 	$(BIN)/python -m md_platform_tests.benchmarks.gateway
+	$(BIN)/python -m md_platform_tests.benchmarks.page
 
 soak: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.soak

@@ -1,16 +1,18 @@
-"""A platform with data and a browser that looks at it: Chromium, the system's or Playwright's own; without one, skipped."""
+"""A platform with data, and a browser that looks at it."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from playwright.sync_api import Browser, Error, Playwright, sync_playwright
+from playwright.sync_api import Browser
 
+from md_platform_tests.page.chromium import browser
 from md_platform_tests.page.looking import Looking
 from md_platform_tests.page.page_platform import Platform, running
+
+__all__ = ["browser"]
 
 DAYS = 30
 
@@ -26,23 +28,6 @@ def platform(open_folder: Path, module_database_url: str, _redis_server_url: str
     folder = Path(tempfile.mkdtemp(prefix="page-", dir=open_folder))
     with running(folder, module_database_url, _redis_server_url, DAYS) as platform:
         yield platform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Playwright runs an event loop of its own in this thread: no test with asyncio.run may come before it ends."""
-    with sync_playwright() as playwright:
-        browser = _launched(playwright)
-        yield browser
-        browser.close()
-
-
-def _launched(playwright: Playwright) -> Browser:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        return playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-    except Error:
-        pytest.skip("no Chromium: `playwright install chromium`, or the system's own")
 
 
 @pytest.fixture
