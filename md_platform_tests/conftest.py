@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 class FilesAndOnePlatform(LoadFileScheduling):
-    """A file of tests stays on one worker of xdist, and all of `platform` does, as these share what they load.
+    """A file of tests stays on one worker of xdist; all of `platform` does, and all of `page`, as these share one.
 
     So do the faults, as two of the heaviest at once would disturb each other.
 
@@ -29,8 +29,9 @@ class FilesAndOnePlatform(LoadFileScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        heavy = ("md_platform_tests/platform/", "md_platform_tests/faults/")
-        return heavy[0] if nodeid.startswith(heavy) else super()._split_scope(nodeid)
+        if nodeid.startswith(("md_platform_tests/platform/", "md_platform_tests/faults/")):
+            return "platforms"
+        return "page" if nodeid.startswith("md_platform_tests/page/") else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -25,7 +25,8 @@ from md_platform_tests.page.stocked import BTC
 
 _YEAR = 365
 _ROUNDS = 5
-_PAN_PX = 2_400
+_DRAGS = 3
+_DRAG_PX = 1_000
 _PANNING = ("devtools.timeline", "toplevel", "disabled-by-default-devtools.timeline.frame")
 # Resolves with the time of the first frame that has the element, after which nothing is loading.
 _SHOWN = """selector => new Promise(resolve => {
@@ -82,15 +83,16 @@ def panning(browser: Browser, url: str) -> tuple[float, float]:
         box = page.locator(".canvas").bounding_box()
         assert box
         x, y = box["x"] + 100, box["y"] + box["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
         browser.start_tracing(page=page, categories=list(_PANNING))
         page.evaluate(_FRAMES)
-        for step in range(0, _PAN_PX, 8):
-            page.mouse.move(x + step % 1_100, y)
+        for _ in range(_DRAGS):
+            page.mouse.move(x, y)
+            page.mouse.down()
+            for step in range(0, _DRAG_PX, 10):
+                page.mouse.move(x + step, y)
+            page.mouse.up()
         frames = page.evaluate("() => { cancelAnimationFrame(window.seeing); return window.frames_ }")
         trace = json.loads(browser.stop_tracing())["traceEvents"]
-        page.mouse.up()
     return (len(frames) - 1) / (frames[-1] - frames[0]) * 1_000, longest_task_ms(trace)
 
 

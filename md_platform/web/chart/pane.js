@@ -121,6 +121,13 @@ export class Pane {
     return range && this.bars.length ? [this.timeAt(range.from), this.timeAt(range.to)] : null;
   }
 
+  /** The index of the last bar that is to be seen, of the last one where there is none. */
+  lastShown() {
+    const right = this.chart.timeScale().getVisibleLogicalRange()?.to ?? Infinity;
+    const found = this.bars.findLastIndex(({ close }, n) => n <= right && close !== undefined);
+    return found < 0 ? this.bars.length - 1 : found;
+  }
+
   show([from, to]) {
     this.chart.timeScale().setVisibleLogicalRange({ from: this.indexOf(from), to: this.indexOf(to) });
   }

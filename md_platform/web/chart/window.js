@@ -119,6 +119,7 @@ export class ChartWindow {
       const isAtEdge = view[0] < this.loaded[0] + width * 0.2 && this.loaded[0] > 0;
       const isAtEnd = view[1] > this.loaded[1] - width * 0.05 && this.loaded[1] < Date.now() / 1000 - SECONDS[this.drawn];
       this.told({ timeframe: this.drawn, count: this.pane.bars.length, view });
+      if (!this.pointedAt) this.describe();
       this.onView?.(view);
       if (couldBeFiner || isTooFine || isAtEdge || isAtEnd) this.fetch(view);
     }, SETTLED_MS);
@@ -145,10 +146,10 @@ export class ChartWindow {
     this.onPointed?.(time);
   }
 
-  /** Say in the legend what stands at `time`; without one, at the end. */
+  /** Say in the legend what stands at `time`; without one, at the last bar that is to be seen. */
   describe(time) {
     this.pointedAt = time ?? null;
-    const index = this.pointedAt ? Math.round(this.pane.indexOf(time)) : this.pane.bars.length - 1;
+    const index = this.pointedAt ? Math.round(this.pane.indexOf(time)) : this.pane.lastShown();
     const bar = this.pane.bars[index];
     if (!bar) return put(this.legend);
     const gap = bar.close === undefined && this.gaps.find(({ from, to }) => bar.time >= from && bar.time < to);
