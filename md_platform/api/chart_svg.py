@@ -1,4 +1,4 @@
-"""Bars and indicator values in, a chart as SVG out: candles or a line, volume, indicators over them and in panes below."""
+"""Bars and indicator values in, a chart as SVG out: candles or a line, volume, indicators over it or in panes below."""
 
 import datetime as dt
 import math

@@ -60,7 +60,7 @@ export class Pane {
     const last = bars.findLast((bar) => bar.close !== undefined);
     if (last) this.digits = decimals(last.close);
     this.price.applyOptions({ priceFormat: shown(this.digits) });
-    this.price.setData(this.kind === "candles" ? bars : broken(closes(bars)));
+    this.price.setData(this.kind === "candles" ? bars : broken(closes(bars), this.seconds));
     this.drawVolume();
     this.gaps.set(gaps, this.place);
     if (view) this.show(view);
@@ -93,7 +93,7 @@ export class Pane {
       const size = Math.max(...line.points.slice(-500).map(({ value }) => Math.abs(value ?? 0)));
       const digits = line.isOverlay ? this.digits : decimals(size * 10);
       const series = this.chart.addSeries(type, { ...options, priceFormat: shown(digits) }, panes.indexOf(line.spec) + 1);
-      series.setData(line.isHistogram ? line.points : broken(line.points));
+      series.setData(line.isHistogram ? line.points : broken(line.points, this.seconds));
       return { ...line, colour, digits, series };
     });
     this.chart.panes().forEach((pane, n) => pane.setStretchFactor(n ? 1 : 3));
@@ -105,7 +105,7 @@ export class Pane {
     this.others = others.map(({ instrument, bars }, n) => {
       const colour = COLOURS[(n + 3) % COLOURS.length];
       const series = this.chart.addSeries(charts.LineSeries, { color: colour, lineWidth: 1.5, priceLineVisible: false, title: instrument.split(":")[1] }, 0);
-      series.setData(broken(closes(bars)));
+      series.setData(broken(closes(bars), this.seconds));
       return { instrument, colour, bars, series };
     });
     this.chart.priceScale("right").applyOptions({ mode: others.length ? charts.PriceScaleMode.Percentage : charts.PriceScaleMode.Normal });
@@ -182,7 +182,12 @@ export class Pane {
 const shown = (digits = 2) => ({ type: "custom", minMove: 10 ** -digits, formatter: (value) => fixed(value, digits) });
 const closes = (bars) => bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close }));
 
-/** Points of which none is joined with one before a hole: there is no value between them. */
-function broken(points) {
-  return points.map((point, n) => (point.value !== undefined && n > 0 && points[n - 1].value === undefined ? { ...point, color: "transparent" } : point));
+/** Points of which none is joined with one beyond a hole: nothing is known in between. A point's colour is that of the
+ *  line to the next one. */
+function broken(points, seconds) {
+  return points.map((point, n) => {
+    const next = points[n + 1];
+    const isLast = next && (next.value === undefined || next.time - point.time > 1.5 * seconds);
+    return point.value !== undefined && isLast ? { ...point, color: "transparent" } : point;
+  });
 }

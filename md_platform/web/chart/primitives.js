@@ -1,6 +1,6 @@
 // What is drawn on a chart besides its series: shaded gaps, and people's own lines and notes.
 
-const ROOM_PX = 12; // beside a cause that is written into its gap
+const ROOM_PX = 14; // for a cause that is written into its gap, along or across
 
 /** Shades `gaps` (`[{from, to, cause}]`) behind the bars, and says why where there is room for it. */
 export class Gaps {
@@ -27,9 +27,13 @@ export class Gaps {
         if (left == null || right < 0 || left > mediaSize.width) continue;
         context.fillStyle = ground;
         context.fillRect(left, 0, Math.max(1, right - left), mediaSize.height);
-        if (!cause || context.measureText(cause).width + ROOM_PX > right - left) continue;
+        if (!cause || right - left < ROOM_PX) continue;
+        context.save();
         context.fillStyle = ink;
-        context.fillText(cause, (left + right) / 2, mediaSize.height / 2);
+        context.translate((left + right) / 2, mediaSize.height / 2);
+        if (context.measureText(cause).width + ROOM_PX > right - left) context.rotate(-Math.PI / 2);
+        context.fillText(cause, 0, 4);
+        context.restore();
       }
     });
   }

@@ -170,7 +170,7 @@ export class ChartWindow {
   /** What `bars` gained from the left edge until `time`. */
   gained(bars, time) {
     const [left] = this.pane.view();
-    const first = bars.find((bar) => bar.time >= left && bar.close !== undefined);
+    const first = bars.find((bar) => bar.time > left - this.pane.seconds && bar.close !== undefined);
     const last = bars.findLast((bar) => bar.time <= time && bar.close !== undefined);
     return first && last ? last.close / first.close - 1 : null;
   }

@@ -33,9 +33,9 @@ export function depth(bids, asks, unit) {
     return `M${x(levels[0][0])} ${height - 18}${steps}V${height - 18}Z`;
   };
   return svg("svg", { class: "figure", viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label": `Depth: ${compact(below.at(-1)?.[1])} ${unit} bid, ${compact(above.at(-1)?.[1])} asked` },
-    [most, most / 2].map((total) => [svg("path", { d: `M0 ${y(total)}H${wide}`, stroke: "var(--line)" }), label(wide - 2, y(total) - 3, "end", `${compact(total)} ${unit}`)]),
     below.length > 0 && svg("path", { d: area(below), fill: "var(--up-soft)", stroke: "var(--up)" }),
     above.length > 0 && svg("path", { d: area(above), fill: "var(--down-soft)", stroke: "var(--down)" }),
+    [most, most / 2].map((total) => [svg("path", { d: `M0 ${y(total)}H${wide}`, stroke: "var(--line-2)", "stroke-dasharray": "2 4" }), label(wide / 2, y(total) - 3, "middle", `${compact(total)} ${unit}`)]),
     [[low, "start", 2], [(low + high) / 2, "middle", wide / 2], [high, "end", wide - 2]].map(([at, anchor, left]) => label(left, height - 4, anchor, price(at))));
 }
 
@@ -43,7 +43,7 @@ const label = (x, y, anchor, words) => svg("text", { x, y, "text-anchor": anchor
 
 /** Volume by price of `bars` (`{high, low, volume}`), in `unit`: each bar's volume is spread evenly over its prices. */
 export function volumeProfile(bars, unit, rows = 24) {
-  const [wide, height] = [width(), HEIGHT];
+  const [wide, height] = [innerWidth > 1100 ? 780 : width(), HEIGHT];
   const [low, high] = [Math.min(...bars.map((bar) => bar.low)), Math.max(...bars.map((bar) => bar.high))];
   const step = (high - low) / rows || 1;
   const totals = new Array(rows).fill(0);
@@ -56,5 +56,5 @@ export function volumeProfile(bars, unit, rows = 24) {
   const each = (height - 4) / rows;
   return svg("svg", { class: "figure", viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label": `Most was traded at ${price(low + (peak + 0.5) * step)}` },
     totals.map((total, n) => svg("rect", { x: 96, y: height - (n + 1) * each, width: (total / most) * (wide - 104), height: each - 1.5, rx: 2, fill: n === peak ? "var(--accent)" : "var(--line-2)" }, svg("title", {}, `${price(low + n * step)} – ${price(low + (n + 1) * step)}: ${compact(total)} ${unit}`))),
-    [0, peak, rows - 1].filter((n, at, all) => all.indexOf(n) === at).map((n) => label(88, height - n * each - each / 2 + 4, "end", price(low + (n + 0.5) * step))));
+    [0, peak, rows - 1].filter((n, at, all) => all.indexOf(n) === at).map((n) => label(88, Math.min(height - 4, height - n * each - each / 2 + 4), "end", price(low + (n + 0.5) * step))));
 }

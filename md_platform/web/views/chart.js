@@ -31,7 +31,7 @@ export async function show(host, { argument, parameters }, signal) {
   };
   if (!state.timeframes.length) state.timeframes = ["1m"];
   const told = h("span", { class: "muted" });
-  const hint = h("p", { class: "hint", role: "status", hidden: true });
+  const hint = h("div", { class: "hint", role: "status", hidden: true });
   const code = h("div", {});
   const marksList = h("ul", { class: "marks" });
   let marks = drawings(state.instrument);

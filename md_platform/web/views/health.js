@@ -82,12 +82,13 @@ export async function show(host, at, signal) {
   function drawFresh(instruments, latest) {
     const known = new Map(latest.map((each) => [each.instrument, each]));
     put(fresh, h("header", {}, h("h2", {}, "Instruments")),
-      instruments.length ? h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Feed"), h("th", { class: "num" }, "Last trade"), h("th", { class: "num" }, "Quality"))), h("tbody", {}, instruments.map(({ id }) => {
+      instruments.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Freshness" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Feed"), h("th", { class: "num" }, "Last trade"), h("th", { class: "num" }, "Quality"))), h("tbody", {}, instruments.map(({ id }) => {
         const found = known.get(id);
-        return h("tr", {}, h("td", {}, h("a", { href: link("catalog", id) }, id)),
+        const [venue, symbol] = id.split(":");
+        return h("tr", {}, h("td", {}, h("a", { class: "instrument", href: link("catalog", id) }, h("strong", {}, symbol), h("span", { class: "muted" }, venue))),
           h("td", {}, found ? state(!found.is_stale, found.is_stale ? "stale" : "live") : h("span", { class: "muted" }, "not streamed")),
           h("td", { class: "num muted" }, found ? `${lasting(found.age_ms / 1000)} ago` : NOTHING), h("td", { class: "num" }, share(scores.get(id), 2)));
-      }))) : empty("No instruments", "None is registered yet."));
+      })))) : empty("No instruments", "None is registered yet."));
   }
 
   function drawLoads(jobs) {

@@ -66,7 +66,7 @@ export async function showInstrument(host, profileHost, id, signal) {
         h("td", { class: `num ${side === "bid" ? "up" : "down"}` }, fixed(at, digits)), h("td", { class: "num size" }, fixed(size, 5)), h("td", { class: "num soft" }, fixed((total += size), 5))));
     };
     const spread = bids.length && asks.length ? asks[0][0] - bids[0][0] : null;
-    const words = spread === null ? NOTHING : `spread ${fixed(spread, digits)} ${quote}, ${((spread / asks[0][0]) * 10000).toFixed(2)} bp`;
+    const words = spread === null ? NOTHING : `spread ${fixed(spread, digits)} ${quote}, ${Number(((spread / asks[0][0]) * 10000).toPrecision(2))} bp`;
     put(book, h("header", {}, h("h2", {}, "Order book"), h("span", { class: "muted end" }, words)), h("div", { class: "body" }, depth(bids, asks, base)),
       h("table", { class: "ladder" }, h("thead", {}, h("tr", {}, h("th", { class: "num" }, `Price, ${quote}`), h("th", { class: "num" }, `Size, ${base}`), h("th", { class: "num" }, "Total"))),
         h("tbody", {}, rows("ask", asks).reverse(), h("tr", { class: "spread" }, h("td", { colspan: 3 })), rows("bid", bids))),
