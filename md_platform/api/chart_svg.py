@@ -29,7 +29,7 @@ class Colours:
 
 
 _COLOURS: dict[Theme, Colours] = {
-    "light": Colours("#ffffff", "#4a5564", "#dde1e7", "#087f73", "#b4480c"),
+    "light": Colours("#ffffff", "#4a5564", "#dde1e7", "#067065", "#ad440a"),
     "dark": Colours("#12171e", "#b1bac6", "#222a35", "#3cc4b2", "#f0925a"),
 }
 
