@@ -177,34 +177,6 @@ def test_statistics_and_correlation(api):
     assert table["data"]["returns"] == [0]
 
 
-def test_a_chart_asks_as_tradingview_does(api):
-    assert "60" in ask(api, "udf/config")["supported_resolutions"]
-    (found,) = ask(api, "udf/search", query="btc/usdt", type="", exchange="", limit=30)
-    info = ask(api, "udf/symbols", symbol=found["ticker"])
-    assert (info["ticker"], info["session"], info["timezone"]) == (BTC, "24x7", "Etc/UTC")
-    end, asked = int(END.timestamp()), {"symbol": info["ticker"], "resolution": "60"}
-    bars = ask(api, "udf/history", **asked, to=end, **{"from": end - 3 * 3600})
-    assert (bars["s"], bars["t"]) == ("ok", [end - 3 * 3600, end - 2 * 3600, end - 3600])
-    more = ask(api, "udf/history", **asked, to=end, **{"from": end - 3600}, countback=10)
-    assert len(more["t"]) == len(more["c"]) == 10
-    after = ask(api, "udf/history", **asked, to=end + 9 * 3600, **{"from": end + 3600})
-    assert after == {"s": "no_data", "nextTime": end - 3600}
-    before = ask(api, "udf/history", **asked, to=1_600_000_000, **{"from": 1_500_000_000})
-    assert before == {"s": "no_data"}
-    assert ask(api, "udf/symbols", symbol="NOPE") == {"s": "error", "errmsg": "unknown_symbol"}
-    assert int(api.client.get("/api/v1/udf/time").text) > 1_700_000_000
-
-
-def test_bars_are_consumed_as_those_of_ccxt(api):
-    since, candles = int(START.timestamp() * 1_000), []
-    while len(candles) < 2_000:
-        page = ask(api, f"ohlcv/{PATH}", timeframe="1m", since=since, limit=500)
-        candles += page
-        since = page[-1][0] + 60_000
-    assert [candle[0] for candle in candles] == [int(START.timestamp() * 1_000) + n * 60_000 for n in range(2_000)]
-    assert all(low <= close <= high for _, _, high, low, close, _ in candles)
-
-
 def test_last_prices_books_and_movers(api, redis_url):
     now_ns = int(dt.datetime.now(UTC).timestamp() * 1e9)
     with redis.Redis.from_url(redis_url) as client:
