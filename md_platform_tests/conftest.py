@@ -107,7 +107,17 @@ def _redis_server_url(open_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(_redis_server_url: str) -> str:
-    """An empty Redis-protocol server."""
-    with redis.Redis.from_url(_redis_server_url) as client:
+    """A Redis-protocol server, empty when the test begins."""
+    return _emptied(_redis_server_url)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(_redis_server_url: str) -> str:
+    """A Redis-protocol server, empty when the test module begins."""
+    return _emptied(_redis_server_url)
+
+
+def _emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
         client.flushall()
-    return _redis_server_url
+    return url

@@ -31,9 +31,9 @@ PATH = quote("binance:BTC/USDT", safe="")
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, module_database_url, _redis_server_url):
+def api(tmp_path_factory, module_database_url, module_redis_url):
     migrate(module_database_url)
-    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, _redis_server_url)
+    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto"), (Instrument.parse(ETH), "crypto")])
     for n in range(DAYS):
         date = (START + n * DAY).date()
@@ -42,8 +42,6 @@ def api(tmp_path_factory, module_database_url, _redis_server_url):
         keep(stores, RESAMPLED_BARS, date, resample(bars, Interval.day(date).end), {"cleaned_bars": "cleaned_bars"})
     trades = trade_rows(trade(n // 3, str(n), 10.0 + n) for n in range(1_000))
     keep(stores, CLEANED_TRADES, START.date(), trades, {})
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
     with served(stores) as running:
         yield running
 
