@@ -95,6 +95,7 @@ def test_trades_of_the_live_process_are_those_of_history_once_each_across_discon
     async def run(sandbox: Endpoints) -> None:
         urls = VenueUrls(rest=f"{sandbox.http}/binance", ws=f"{sandbox.ws}/binance")
         async with live(dataclasses.replace(config, urls={"binanceus": urls})):
+            await said(config.spool, "connected", 1)
             await each_traded(config.spool)
             for times in (1, 2):
                 cut = {"kind": "disconnect", "surface": "live", "duration_s": 3.0}
