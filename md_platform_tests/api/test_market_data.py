@@ -31,9 +31,9 @@ PATH = quote("binance:BTC/USDT", safe="")
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, module_database_url, _redis_server_url):
+def api(tmp_path_factory, module_database_url, module_redis_url):
     migrate(module_database_url)
-    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, _redis_server_url)
+    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto"), (Instrument.parse(ETH), "crypto")])
     for n in range(DAYS):
         date = (START + n * DAY).date()
@@ -42,8 +42,6 @@ def api(tmp_path_factory, module_database_url, _redis_server_url):
         keep(stores, RESAMPLED_BARS, date, resample(bars, Interval.day(date).end), {"cleaned_bars": "cleaned_bars"})
     trades = trade_rows(trade(n // 3, str(n), 10.0 + n) for n in range(1_000))
     keep(stores, CLEANED_TRADES, START.date(), trades, {})
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
     with served(stores) as running:
         yield running
 
@@ -177,34 +175,6 @@ def test_statistics_and_correlation(api):
     assert found["max_drawdown"]["depth"] < 0 < found["volatility"]
     table = ask(api, "correlation", ids=f"{BTC},{ETH}", timeframe="1h", start=START.isoformat(), end=END.isoformat())
     assert table["data"]["returns"] == [0]
-
-
-def test_a_chart_asks_as_tradingview_does(api):
-    assert "60" in ask(api, "udf/config")["supported_resolutions"]
-    (found,) = ask(api, "udf/search", query="btc/usdt", type="", exchange="", limit=30)
-    info = ask(api, "udf/symbols", symbol=found["ticker"])
-    assert (info["ticker"], info["session"], info["timezone"]) == (BTC, "24x7", "Etc/UTC")
-    end, asked = int(END.timestamp()), {"symbol": info["ticker"], "resolution": "60"}
-    bars = ask(api, "udf/history", **asked, to=end, **{"from": end - 3 * 3600})
-    assert (bars["s"], bars["t"]) == ("ok", [end - 3 * 3600, end - 2 * 3600, end - 3600])
-    more = ask(api, "udf/history", **asked, to=end, **{"from": end - 3600}, countback=10)
-    assert len(more["t"]) == len(more["c"]) == 10
-    after = ask(api, "udf/history", **asked, to=end + 9 * 3600, **{"from": end + 3600})
-    assert after == {"s": "no_data", "nextTime": end - 3600}
-    before = ask(api, "udf/history", **asked, to=1_600_000_000, **{"from": 1_500_000_000})
-    assert before == {"s": "no_data"}
-    assert ask(api, "udf/symbols", symbol="NOPE") == {"s": "error", "errmsg": "unknown_symbol"}
-    assert int(api.client.get("/api/v1/udf/time").text) > 1_700_000_000
-
-
-def test_bars_are_consumed_as_those_of_ccxt(api):
-    since, candles = int(START.timestamp() * 1_000), []
-    while len(candles) < 2_000:
-        page = ask(api, f"ohlcv/{PATH}", timeframe="1m", since=since, limit=500)
-        candles += page
-        since = page[-1][0] + 60_000
-    assert [candle[0] for candle in candles] == [int(START.timestamp() * 1_000) + n * 60_000 for n in range(2_000)]
-    assert all(low <= close <= high for _, _, high, low, close, _ in candles)
 
 
 def test_last_prices_books_and_movers(api, redis_url):

@@ -37,7 +37,7 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, _redis_server_url: str) -> Iterator[Door]:
+def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, module_redis_url: str) -> Iterator[Door]:
     migrate(module_database_url)
     keys = Keys(module_database_url)
     expired, expired_text = keys.create("expired", "admin", lifetime=dt.timedelta(microseconds=1))
@@ -60,9 +60,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, _re
         "key header": {"x-api-key": texts["admin"]},
         "token": _bearer(_token()),
     }
-    stores = stores_of(
-        tmp_path_factory.mktemp("matrix"), module_database_url, _redis_server_url, is_open=False, jwt=JWT
-    )
+    stores = stores_of(tmp_path_factory.mktemp("matrix"), module_database_url, module_redis_url, is_open=False, jwt=JWT)
     with pytest.MonkeyPatch.context() as patch, served(stores) as running:
         patch.setattr(rates, "FAILURES_PER_MINUTE", 1_000_000)
         yield Door(running, credentials)

@@ -8,12 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import pytest
-import redis
 from nbclient import NotebookClient
 
 from md_platform.catalog.ledger import PartitionRecord
@@ -45,13 +43,11 @@ def neighbours() -> int:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory, module_database_url, _redis_server_url):
+def platform(tmp_path_factory, module_database_url, module_redis_url):
     """The API's address; the gateway is at the next port."""
     migrate(module_database_url)
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
     home = tmp_path_factory.mktemp("home")
-    stores = stores_of(home, module_database_url, _redis_server_url)
+    stores = stores_of(home, module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(ID), "crypto")])
     for n in range(DAYS):
         date = (TODAY - (n + 1) * DAY).date()
@@ -69,7 +65,7 @@ def platform(tmp_path_factory, module_database_url, _redis_server_url):
     port = neighbours()
     with (
         served(stores, port=port) as api,
-        gateway_process(home, _redis_server_url, module_database_url, port + 1),
+        gateway_process(home, module_redis_url, module_database_url, port + 1),
     ):
         yield str(api.client.base_url)
 
@@ -94,14 +90,12 @@ def run(example: str, url: str) -> str:
     ],
 )
 def test_an_example(platform, example, said):
-    if example == "price_alert" and find_spec("md_platform.api.routes.alerts") is None:
-        pytest.skip("the API has no alerts yet")
     assert said in run(example, platform)
 
 
 def test_live_bars(platform, request):
     async def say() -> None:
-        publisher = Publisher(request.getfixturevalue("_redis_server_url"))
+        publisher = Publisher(request.getfixturevalue("module_redis_url"))
         minute_ns = 60 * 10**9
         now = time.time_ns() // minute_ns * minute_ns
         for n in range(90):

@@ -38,6 +38,9 @@ T = TypeVar("T")
 START_S = 180
 LOAD_S = 1_200  # a busy machine takes its time; an idle one needs forty seconds
 WHEN_RECEIVED = ("known_at", "ts_received")
+_SCHEDULES = """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__",
+  repositoryLocationName: "md_platform.definitions"}) { ... on Schedules { results { id } } } }"""
+_STOP = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename ... on PythonError { message } } }"
 _RUNS = """{ runsOrError { ... on Runs { results {
   runId status startTime endTime tags { key value } assetSelection { path } } } } }"""
 
@@ -87,7 +90,7 @@ class Platform:
     # its life
 
     def start(self) -> "Platform":
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready. Nothing runs by the clock, so that it is the same at midnight as at noon."""
         log = self.home.with_suffix(".out")
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -103,6 +106,9 @@ class Platform:
             return re.search(r"ready after \d+ s; open", log.read_text()) is not None
 
         eventually(ready, START_S, every_s=0.1)
+        for schedule in self.orchestrator.query(_SCHEDULES)["schedulesOrError"]["results"]:
+            stopped = self.orchestrator.query(_STOP, {"id": schedule["id"]})["stopRunningSchedule"]
+            assert stopped["__typename"] == "ScheduleStateResult", stopped
         return self
 
     def kill(self) -> None:
