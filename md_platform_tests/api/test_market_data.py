@@ -239,6 +239,17 @@ def test_requests_of_no_sense_are_refused(api, params):
     assert api.client.get(f"/api/v1/bars/{BTC}", params=params).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("start", "first", "count"),
+    [("2024-02-26", START, 3), ("2000-01-01", START, 3), ("2024-02-29T23:58", END - dt.timedelta(minutes=2), 2)],
+)
+def test_the_first_bars_after_a_time_are_given_however_long_ago_it_is(api, start, first, count):
+    rows = rows_of(get(api, f"bars/{BTC}", start=start, limit=3))
+    assert rows["open_time"].to_list() == [first + dt.timedelta(minutes=n) for n in range(count)]
+    filled = rows_of(get(api, f"bars/{BTC}", start=first.isoformat(), limit=3, fill="previous"))
+    assert filled["is_filled"].to_list() == [False] * count + [True] * (3 - count)
+
+
 def test_too_many_bars_are_refused_before_they_are_read(api):
     answer = api.client.get(f"/api/v1/bars/{BTC}", params={"start": "2000-01-01"})
     assert (answer.status_code, answer.json()["title"]) == (413, "too large")

@@ -1,6 +1,7 @@
 """Every route of the application × every kind of credential: a new route is in it without being named here."""
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -127,6 +128,25 @@ def test_the_description_of_the_api_has_every_route_and_its_security(door: Door)
             continue
         operation = described[path][method.lower()]
         assert ("security" in operation) == isinstance(needs, Requires), (method, path)
+
+
+def test_what_a_request_must_have_is_described_by_an_example(door: Door):
+    description = door.api.client.get("/api/v1/openapi.json").json()
+    schemas = description["components"]["schemas"]
+    assert [name for name in schemas if "__" in name] == []
+    bare = [
+        (path, method, parameter["name"])
+        for path, operations in description["paths"].items()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", [])
+        if parameter["required"] and not {"examples", "enum", "minimum"} & {*parameter["schema"], *parameter}
+    ]
+    assert bare == []
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            body = json.dumps(operation.get("requestBody", {}))
+            for name in re.findall(r"#/components/schemas/(\w+)", body):
+                assert "example" in json.dumps(schemas[name]), (path, method, name)
 
 
 def test_a_refusal_says_how_to_come_in(door: Door):

@@ -25,7 +25,7 @@ import psutil
 
 from md_platform.embedded import valkey_running
 from md_platform.embedded.ports import free_port
-from md_platform_tests.benchmarks.feed_process import cpu_s, server
+from md_platform_tests.benchmarks.feed_process import server
 from md_platform_tests.benchmarks.figures import Figure, print_table
 from md_platform_tests.benchmarks.gateway_load import publish
 
@@ -113,10 +113,12 @@ class Clients:
         assert self.process.stdout is not None
         every = {**others, "clients": psutil.Process(self.process.pid)}
         before, before_others = [cpu_s(each) for each in servers], {name: cpu_s(each) for name, each in every.items()}
+        machine = machine_cpu_s()
         self.say("begin")
         time.sleep(seconds)
         spent = [cpu_s(each) - was for each, was in zip(servers, before, strict=True)]
         beside = {name: cpu_s(each) - before_others[name] for name, each in every.items()}
+        beside["all else on the machine"] = machine_cpu_s() - machine - sum(spent) - sum(beside.values())
         self.say("end")
         return Run(json.loads(self.process.stdout.readline()), spent, beside)
 
@@ -124,6 +126,18 @@ class Clients:
         """Disconnect all."""
         self.process.kill()
         self.process.wait()
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU that the process has used, kernel included, without its children."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def machine_cpu_s() -> float:
+    """CPU that everything on this machine has used."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
 def fan_out(redis_url: str, given: argparse.Namespace, count: int) -> tuple[Run, float, list[int]]:
