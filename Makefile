@@ -16,6 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Coverage with branches that each of these packages must reach, in per cent.
 GATE := 90
 GATED := domain venues transforms storage quality
+# Test processes: more than the two cores of a small machine, as many tests wait for processes of the platform.
+WORKERS := 3
 
 .PHONY: up test chromium platform-test faults lint bench soak schema constraints clean
 
@@ -24,7 +26,7 @@ up: $(VENV)/.installed
 
 test: $(VENV)/.developing chromium
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=
+	$(BIN)/python -m pytest -n $(WORKERS) $(GATED:%=--cov=md_platform/%) --cov-report=
 	@for package in $(GATED); do \
 		echo "coverage of $$package, at least $(GATE) %:"; \
 		$(BIN)/python -m coverage report --include="md_platform/$$package/*" --fail-under=$(GATE) || failed=1; \
@@ -43,7 +45,8 @@ platform-test: $(VENV)/.developing chromium
 
 faults: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.faults
-	$(BIN)/python -m md_platform_tests.faults.outage
+	$(BIN)/python -m md_platform_tests.faults.outage --away database
+	$(BIN)/python -m md_platform_tests.faults.outage --away redis
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ def main(*address: str) -> None:
         export = client.wait(client.export("cleaned_bars", INSTRUMENT, end - dt.timedelta(days=1), end))
         for path in client.download(export, folder):
             print(f"{path.name}: {pl.scan_parquet(path).select(pl.len()).collect().item():,} rows")
+        print("exports so far:", [each.state for each in client.exports()])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def main(*address: str) -> None:
         condition = {"kind": "price", "compare": "crosses", "value": round(price * 1.005, 2)}
         rule = client.add_alert("half a per cent up", condition, INSTRUMENT, severity="low", cooldown_s=60)
         print(f"{rule.name}: fires when the price crosses {condition['value']}")
+        print("rules:", [each.name for each in client.alerts()])
         print(client.fired_alerts(rule).select("fired_at", "message"))
         client.remove_alert(rule)
 

@@ -93,8 +93,10 @@ def served(stores: Stores, config: ApiConfig | None = None, port: int | None = N
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        yield Served(app, client)
-    server.should_exit = True
-    thread.join(10)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield Served(app, client)
+    finally:
+        server.should_exit = True
+        thread.join(10)
     assert not thread.is_alive()

@@ -17,26 +17,37 @@ from xdist.scheduler import LoadFileScheduling
 
 from md_platform.embedded import postgres_running, valkey_running
 
+HERE = Path(__file__).parent
 _numbers = itertools.count(1)
 
 
-class FilesAndOnePlatform(LoadFileScheduling):
-    """A file of tests stays on one worker of xdist; all of `platform` does, and all of `page`, as these share one.
+LONGEST_FIRST = ("platform", "faults", "page", "embedded", "api", "assets", "streaming", "client", "gateway")
+"""Packages whose tests wait for processes; what computes alone fills in behind them."""
 
-    So do the faults, as two of the heaviest at once would disturb each other.
+
+class HeaviestFirst(LoadFileScheduling):
+    """A file of tests stays on one worker of xdist; all of `platform` does, and all of `page`, as these share one each.
 
     xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(("md_platform_tests/platform/", "md_platform_tests/faults/")):
-            return "platforms"
-        return "page" if nodeid.startswith("md_platform_tests/page/") else super()._split_scope(nodeid)
+        shared = (
+            folder for folder in ("md_platform_tests/platform/", "md_platform_tests/page/") if nodeid.startswith(folder)
+        )
+        return next(shared, None) or super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesAndOnePlatform:
-    return FilesAndOnePlatform(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> HeaviestFirst:
+    config.option.loadscopereorder = False  # by the number of tests, which says nothing of the time they take
+    return HeaviestFirst(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin what takes longest, so that no worker is left alone with it at the end."""
+    packages = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: packages.get(item.path.relative_to(HERE).parts[0], len(packages)))
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +109,17 @@ def _redis_server_url(open_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(_redis_server_url: str) -> str:
-    """An empty Redis-protocol server."""
-    with redis.Redis.from_url(_redis_server_url) as client:
+    """A Redis-protocol server, empty when the test begins."""
+    return _emptied(_redis_server_url)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(_redis_server_url: str) -> str:
+    """A Redis-protocol server, empty when the test module begins."""
+    return _emptied(_redis_server_url)
+
+
+def _emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
         client.flushall()
-    return _redis_server_url
+    return url

@@ -13,7 +13,7 @@ from md_platform.domain.live_cascade import DAY_NS
 from md_platform.domain.live_periods import MINUTE_NS
 from md_platform.domain.wire import Published
 from streaming.link import Link
-from streaming.tracked import LATE_NS, Tracked
+from streaming.tracked import Tracked
 from streaming.trades import MissingIds
 
 MARGIN_NS = 1_000_000_000
@@ -153,12 +153,11 @@ class HoleBook:
         return tracked.feed in self._proven or all(each.ts_event < hole.start_ns - MARGIN_NS for each in trades)
 
     def _new(self, tracked: Tracked, found: Iterable[Trade | Bar], since_ns: int) -> list[Trade]:
-        new = []
-        for trade in found:
-            if isinstance(trade, Trade) and trade.ts_event >= since_ns and tracked.tape.ids.is_new(trade):
-                trade.quality = tracked.tape.quality(trade, LATE_NS)
-                tracked.bars.add(trade)
-                new.append(trade)
+        trades = [each for each in found if isinstance(each, Trade) and each.ts_event >= since_ns]
+        new = tracked.tape.ids.new_of(trades) if trades else []
+        if new:
+            tracked.tape.judge(new)
+            tracked.bars.add_all(new)
         return new
 
     def _say_repaired(self, hole: Hole, gap: FeedNotice, what: str) -> None:

@@ -6,15 +6,14 @@ nothing more may be read from the venues, which whoever assembles the process se
 """
 
 import asyncio
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import attrgetter
-from typing import Any
 
 import structlog
 
-from md_platform.domain.events import Bar, Book, DayStatistics, FeedNotice, IndicatorValues, Quarantined, Quote, Trade
+from md_platform.domain.events import Book, Quote, Trade
 from md_platform.domain.wire import Published, channel_of, encode
 from md_platform.errors import StorageError, StorageFull
 from md_platform.storage.spool import SHED_FIRST, Kind, Message, Spool
@@ -31,13 +30,6 @@ _RETRY_S = 1.0
 _SHED_AT_ONCE = 50_000
 _AT_ONCE = {Trade, Quote}  # what is sent as it comes; books wait for their interval, bars for their end
 _KIND: dict[type, Kind] = {Quote: "quotes", Book: "book"}
-_TELLS_CHANNEL: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((Trade, Quote, Book, DayStatistics), attrgetter("instrument")),
-    **dict.fromkeys((Bar, IndicatorValues), attrgetter("instrument", "timeframe")),
-    **dict.fromkeys((FeedNotice, Quarantined), type),
-}
-"""What tells the channels of one kind of event apart: `channel_of` would make a text for each."""
-
 Publish = Callable[[Sequence[Message], int], None]
 """Takes messages and the spool id of the last of them; must not block."""
 
@@ -63,8 +55,9 @@ class Outbox:
         self._publish = publish
         self._admit = admit
         self._waiting_at_most = waiting_at_most
-        self._waiting: list[Published] = []
-        self._under_way = 0
+        self._waiting: list[Sequence[Published]] = []
+        self.waiting = 0
+        """Events that are not on disk yet."""
         self.is_full = False
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -73,25 +66,23 @@ class Outbox:
         self.last_id = 0
         self.spooled = 0
 
-    @property
-    def waiting(self) -> int:
-        """Events that are not on disk yet."""
-        return len(self._waiting) + self._under_way
-
     def put(self, events: Sequence[Published]) -> None:
-        """Queue `events`; they are on disk some milliseconds later."""
-        self._waiting += events
-        if len(self._waiting) + self._under_way >= self._waiting_at_most:
+        """Queue `events`, at least one and all of one channel; they are on disk some milliseconds later."""
+        self._waiting.append(events)
+        self.waiting += len(events)
+        if self.waiting >= self._waiting_at_most:
             self._drop()
             self.is_full = self.is_full or self.waiting >= self._waiting_at_most
         self._wake.set()
 
     def _drop(self) -> None:
         for kind in SHED_FIRST:
-            kept = [event for event in self._waiting if _KIND.get(type(event), "trades") != kind]
-            self.dropped[kind] += len(self._waiting) - len(kept)
-            self._waiting = kept
-            if len(kept) < self._waiting_at_most // 2:
+            dropped = [events for events in self._waiting if _kind(events) == kind]
+            self._waiting = [events for events in self._waiting if _kind(events) != kind]
+            count = sum(map(len, dropped))
+            self.dropped[kind] += count
+            self.waiting -= count
+            if self.waiting < self._waiting_at_most // 2:
                 return
 
     async def run(self) -> None:
@@ -109,27 +100,26 @@ class Outbox:
         await self._admit()
         due = len(self._waiting)
         while due > 0 and self._waiting:
-            events = self._waiting[: min(due, _AT_MOST)]
-            del self._waiting[: len(events)]
-            due -= len(events)
-            messages = _messages(events)
-            self._under_way = len(events)
+            runs = self._waiting[: _fitting(self._waiting[:due])]
+            del self._waiting[: len(runs)]
+            due -= len(runs)
+            messages = _messages(runs)
             try:
                 last = await asyncio.get_running_loop().run_in_executor(self._disk, self._spool.append, messages)
             except StorageError as error:
-                self._waiting = events + self._waiting
-                self._under_way = 0
+                self._waiting = runs + self._waiting
                 await self._refused(error)
                 return
-            self._under_way = 0
+            events = sum(map(len, runs))
+            self.waiting -= events
             self.is_full = self.is_full and self.waiting > self._waiting_at_most // 2
             self.last_id = last
-            self.spooled += len(events)
+            self.spooled += events
             self.lag.measure(messages)
             self._publish(messages, last)
 
     async def _refused(self, error: StorageError) -> None:
-        log.warning("spool refused", reason=str(error), waiting=len(self._waiting))
+        log.warning("spool refused", reason=str(error), waiting=self.waiting)
         if isinstance(error, StorageFull):
             await self.shed()
         await asyncio.sleep(_RETRY_S)
@@ -144,19 +134,28 @@ class Outbox:
             return None
 
 
-def _messages(events: Sequence[Published]) -> list[Message]:
+def _kind(events: Sequence[Published]) -> Kind:
+    return _KIND.get(type(events[0]), "trades")
+
+
+def _fitting(runs: Sequence[Sequence[Published]]) -> int:
+    """How many of the first of `runs` make one transaction: at least one."""
+    ends = itertools.accumulate(map(len, runs))
+    return max(1, sum(1 for _ in itertools.takewhile(lambda end: end <= _AT_MOST, ends)))
+
+
+def _messages(runs: Sequence[Sequence[Published]]) -> list[Message]:
     """One message a channel, channels in order of their first event."""
-    batches: defaultdict[tuple[type, Any], list[Published]] = defaultdict(list)
-    for event in events:
-        kind = type(event)
-        batches[kind, _TELLS_CHANNEL[kind](event)].append(event)
+    batches: defaultdict[str, list[Published]] = defaultdict(list)
+    for events in runs:
+        batches[channel_of(events[0])] += events
     return [
         Message(
-            _KIND.get(kind, "trades"),
-            channel_of(batch[0]),
+            _kind(batch),
+            channel,
             len(batch),
             encode(batch),
-            getattr(batch[0], "ts_received", 0) if kind in _AT_ONCE else 0,
+            getattr(batch[0], "ts_received", 0) if type(batch[0]) in _AT_ONCE else 0,
         )
-        for (kind, _), batch in batches.items()
+        for channel, batch in batches.items()
     ]

@@ -5,8 +5,8 @@ depends on time (bars that close, books that are due, holes that nothing filled)
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -34,7 +34,7 @@ from streaming.holes import HoleBook
 from streaming.indicators import InstrumentIndicators
 from streaming.link import Link
 from streaming.recording import Recorder
-from streaming.tracked import LATE_NS, Tail, Tracked, continued
+from streaming.tracked import Tail, Tracked, continued
 
 _DAY_NS = 86_400 * 1_000_000_000
 _LARGEST = 2**63 - 1
@@ -58,7 +58,7 @@ class Counts:
 class Pipeline:
     """One per process.
 
-    put      takes what is to be published
+    put      takes what is to be published: events of one channel, in order
     recorder takes frames as they came
     now_ns   our clock; a replay brings its own
     book_levels   levels a side of the books that are published; `book` has all
@@ -98,8 +98,7 @@ class Pipeline:
         if instrument.id in self._tracked:
             return
         self._tracked[instrument.id], unpublished = continued(instrument, feed, tail, indicators)
-        if unpublished:
-            self._put(unpublished)
+        self._put_each(unpublished)
 
     def tracks(self, instrument: str) -> bool:
         """Whether an instrument is followed already, by another of its feeds."""
@@ -116,68 +115,75 @@ class Pipeline:
             self._recorder.sent(link.connection.name, link.url, frame)
 
     def events(self, link: Link, events: Sequence[Event]) -> None:
-        """Take the events of one read."""
-        out: list[Published] = []
+        """Take the events of one read. By instrument: a call for each trade would cost more than it does."""
+        trades: defaultdict[str, list[Trade]] = defaultdict(list)
+        quotes: defaultdict[str, list[Quote]] = defaultdict(list)
         trade = None
         for event in events:
             if type(event) is Trade:
                 trade = event
-                self._trade(link, event, out)
+                trades[event.instrument].append(event)
             elif type(event) is BookUpdate:
                 self._book(link, event)
-            elif type(event) is Quote or type(event) is Bar:
+            elif type(event) is Quote:
                 if link.is_primary:
-                    self._state(link, event, out)
-            else:
-                self._other(link, event, out)
+                    quotes[event.instrument].append(event)
+            elif type(event) is Bar:
+                if link.is_primary and event.is_closed:
+                    self._put([event])
+            else:  # a halt concerns what comes after it
+                self._trades(link, trades)
+                self._other(link, event)
+        self._trades(link, trades)
+        for instrument, each in quotes.items():
+            self._quotes(link, instrument, each)
         self.counts.received[link.connection.name] += len(events)
         if trade is not None and not trade.sent_late:
             self._estimate_skew(link.connection.venue, trade)
             self._look_at_lag(link, trade)
-        if out:
-            self._put(out)
 
-    def _state(self, link: Link, event: Quote | Bar, out: list[Published]) -> None:
-        if isinstance(event, Quote):
-            self._quote(link, event, out)
-        elif event.is_closed:
-            out.append(event)
+    def _trades(self, link: Link, by_instrument: dict[str, list[Trade]]) -> None:
+        """Take trades; none is left in `by_instrument`."""
+        for instrument, trades in by_instrument.items():
+            # what passes here keeps TRADE_RULES, which a test proves; what does not is named by them
+            good = [
+                trade
+                for trade in trades
+                if 0.0 < trade.price < inf
+                and 0.0 < trade.size < inf
+                and 0 < trade.trade_count <= _LARGEST
+                and 0 < trade.ts_event < trade.ts_received + _DAY_NS
+                and (type(trade.trade_id) is not int or _SMALLEST <= trade.trade_id <= _LARGEST)
+            ]
+            if len(good) < len(trades):
+                kept = set(map(id, good))
+                for trade in trades:
+                    if id(trade) not in kept:
+                        self._reject(link, trade, _broken_rule(trade))
+            tracked = self._tracked[instrument]
+            new = tracked.tape.ids.new_of(good) if good else []
+            self.counts.duplicates += len(good) - len(new)
+            if new:
+                tracked.tape.judge(new)
+                self.counts.too_late += len(tracked.bars.add_all(new))
+                self._put(new)
+        by_instrument.clear()
 
-    def _trade(self, link: Link, trade: Trade, out: list[Published]) -> None:
-        trade_id = trade.trade_id
-        # what passes here keeps TRADE_RULES, which a test proves; what does not is named by them
-        if not (
-            0.0 < trade.price < inf
-            and 0.0 < trade.size < inf
-            and 0 < trade.trade_count <= _LARGEST
-            and 0 < trade.ts_event < trade.ts_received + _DAY_NS
-            and (type(trade_id) is not int or _SMALLEST <= trade_id <= _LARGEST)
-        ):
-            self._reject(link, trade, _broken_rule(trade), out)
-            return
-        tracked = self._tracked[trade.instrument]
-        tape = tracked.tape
-        if not tape.ids.is_new(trade):
-            self.counts.duplicates += 1
-            return
-        trade.quality = tape.quality(trade, LATE_NS)
-        if not tracked.bars.add(trade):
-            self.counts.too_late += 1
-        out.append(trade)
-
-    def _quote(self, link: Link, quote: Quote, out: list[Published]) -> None:
-        if not (0.0 < quote.bid <= quote.ask < inf and 0.0 <= quote.bid_size < inf and 0.0 <= quote.ask_size < inf):
-            self._reject(link, quote, "quote_crossed" if quote.bid > quote.ask else "quote_not_positive", out)
-            return
-        if not 0 < quote.ts_event < quote.ts_received + _DAY_NS or abs(quote.sequence) > _LARGEST:
-            self._reject(link, quote, "time_out_of_range", out)
-            return
-        if quote.sequence:
-            if quote.sequence <= self._quote_sequences.get(quote.instrument, 0):
+    def _quotes(self, link: Link, instrument: str, quotes: Sequence[Quote]) -> None:
+        last, good = self._quote_sequences.get(instrument, 0), []
+        for quote in quotes:
+            if not (0.0 < quote.bid <= quote.ask < inf and 0.0 <= quote.bid_size < inf and 0.0 <= quote.ask_size < inf):
+                self._reject(link, quote, "quote_crossed" if quote.bid > quote.ask else "quote_not_positive")
+            elif not 0 < quote.ts_event < quote.ts_received + _DAY_NS or abs(quote.sequence) > _LARGEST:
+                self._reject(link, quote, "time_out_of_range")
+            elif quote.sequence and quote.sequence <= last:
                 self.counts.duplicates += 1
-                return
-            self._quote_sequences[quote.instrument] = quote.sequence
-        out.append(quote)
+            else:
+                last = quote.sequence or last
+                good.append(quote)
+        if good:
+            self._quote_sequences[instrument] = last
+            self._put(good)
 
     def _book(self, link: Link, update: BookUpdate) -> None:
         """Each link keeps its own books, as a snapshot may come before the link is primary."""
@@ -215,13 +221,13 @@ class Pipeline:
         if book is not None and not book.is_right:
             self._book(link, update)
 
-    def _other(self, link: Link, event: Event, out: list[Published]) -> None:
+    def _other(self, link: Link, event: Event) -> None:
         self.counts.kinds[type(event).__name__] += 1
         match event:
             case Malformed(frame, reason):
-                out.append(self._quarantined(link, reason, frame))
+                self._quarantine(link, reason, frame)
             case Unknown(frame):
-                out.append(self._quarantined(link, "unknown message", frame))
+                self._quarantine(link, "unknown message", frame)
             case Refused(reason, channel, symbols):
                 self._say(link, "refused", reason, channels=[channel] if channel else [], instruments=symbols)
             case TradingStatus(is_halted, instrument, reason):
@@ -285,8 +291,11 @@ class Pipeline:
             if top is not None:
                 out.append(top)
         self._changed_books -= told
-        if out:
-            self._put(out)
+        self._put_each(out)
+
+    def _put_each(self, events: Iterable[Published]) -> None:
+        for event in events:
+            self._put([event])
 
     def _say(
         self, link: Link, kind: NoticeKind, cause: str, *, channels: Sequence[str] = (), instruments: Sequence[str] = ()
@@ -297,13 +306,13 @@ class Pipeline:
             FeedNotice(kind, venue, feed, name, at, cause, channels=list(channels), instruments=list(instruments))
         )
 
-    def _reject(self, link: Link, event: Trade | Quote, rule: str, out: list[Published]) -> None:
+    def _reject(self, link: Link, event: Trade | Quote, rule: str) -> None:
         self.counts.kinds["rejected"] += 1
-        out.append(self._quarantined(link, rule, repr(event).encode()))
+        self._quarantine(link, rule, repr(event).encode())
 
-    def _quarantined(self, link: Link, reason: str, raw: bytes) -> Quarantined:
+    def _quarantine(self, link: Link, reason: str, raw: bytes) -> None:
         connection = link.connection
-        return Quarantined(connection.venue, connection.feed.name, link.last_ns, reason, raw[:_RAW_AT_MOST])
+        self._put([Quarantined(connection.venue, connection.feed.name, link.last_ns, reason, raw[:_RAW_AT_MOST])])
 
     def _estimate_skew(self, venue: str, trade: Trade) -> None:
         """Receive time less event time, its floor: a minimum that rises slowly, as delays only ever add."""

@@ -12,6 +12,8 @@ from streaming.connection import Connection
 from streaming.link import Link
 
 _CONNECT_TIMEOUT_S = 5.0
+_AT_ONCE = 256
+"""Frames that are handed over together at most: what is made of them stays in the processor's cache."""
 _TEXT = picows.WSMsgType.TEXT
 _PARTS = (_TEXT, picows.WSMsgType.BINARY, picows.WSMsgType.CONTINUATION)
 
@@ -77,7 +79,7 @@ class SocketLink(Link, picows.WSListener):
         elif kind == picows.WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
-        if frame.last_in_buffer:
+        if frame.last_in_buffer or len(self._frames) >= _AT_ONCE:
             self._hand_over()
 
     def _hand_over(self) -> None:

@@ -13,10 +13,7 @@ from md_platform.venues.feeds import Feed
 from streaming.day import LiveDay
 from streaming.indicators import InstrumentIndicators
 from streaming.past import Past
-from streaming.trades import TradeIds, TradeTape
-
-LATE_NS = 1_000_000_000
-"""A trade this much older than the newest counts as late."""
+from streaming.trades import LATE_NS, TradeIds, TradeTape
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def continued(
     tape = TradeTape(TradeIds(consecutive=feed.numbers_trades))
     for trade in tail.trades:
         if tape.ids.is_new(trade):
-            tape.quality(trade, LATE_NS)
+            tape.judge([trade])
     until_ns = tail.past_until_ns
     midnight_ns = until_ns - until_ns % DAY_NS
     past = tail.past or Past(until_ns, unknown=[(until_ns - DAY_NS, until_ns)])

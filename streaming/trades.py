@@ -1,5 +1,6 @@
 """An instrument's trades: which are new, which are late, which never came, and how unusual each one is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import log
 
@@ -7,6 +8,9 @@ from md_platform.domain.events import Trade
 
 _REMEMBERED = 50_000
 """Ids without consecutive numbers are remembered in two generations of this many."""
+
+LATE_NS = 1_000_000_000
+"""A trade this much older than the newest counts as late."""
 
 _MISSING_AT_MOST = 100_000
 _WARM = 50
@@ -44,6 +48,16 @@ class TradeIds:
         self.last: int | None = None
         self.last_ns = 0
         self.holes: list[MissingIds] = []
+
+    def new_of(self, trades: list[Trade]) -> list[Trade]:
+        """Those of `trades`, at least one, that come for the first time, in order; they count as seen from now on."""
+        if self._consecutive and self.last is not None:
+            ids = [trade.trade_id for trade in trades]
+            end = self.last + len(ids)
+            if ids == list(range(self.last + 1, end + 1)):  # nearly always: no call for each
+                self.last, self.last_ns = end, trades[-1].ts_event
+                return trades
+        return [trade for trade in trades if self.is_new(trade)]
 
     def is_new(self, trade: Trade) -> bool:
         """Whether the trade comes for the first time; it counts as seen from now on."""
@@ -105,34 +119,43 @@ class Unusual:
     size_scale: float = 0.0
     seen: int = 0
 
-    def score(self, price: float, size: float) -> float:
-        """The larger z of the two; 0 where both count in full, and while there are too few trades.
+    def scores(self, trades: Sequence[Trade]) -> list[float]:
+        """The larger z of the two for each trade; 0 where both count in full, and while there are too few trades.
 
-        The trade counts from now on.
+        The trades count from now on, but those from before the subscription, which come in any order.
         """
-        log_size = log(size)
-        if not self.seen:
-            self.price, self.size, self.seen = price, log_size, 1
-            return 0.0
-        change = abs(price / self.price - 1.0)
-        difference = log_size - self.size
-        deviation = abs(difference)
+        found: list[float] = []
+        last, usual_size, seen = self.price, self.size, self.seen
         change_scale, size_scale = self.change_scale, self.size_scale
-        z = 0.0
-        if self.seen < _WARM:
-            self.seen += 1
-        else:  # comparisons, as max() and min() are calls for each trade
-            if change > _COUNTS_AT_MOST * change_scale and change > _COUNTS_AT_MOST * _CHANGE_FLOOR:
-                z = change / max(_SIGMA * change_scale, _CHANGE_FLOOR)
-                change = _COUNTS_AT_MOST * max(change_scale, _CHANGE_FLOOR)
-            if deviation > _COUNTS_AT_MOST * size_scale and deviation > _COUNTS_AT_MOST * _SIZE_FLOOR:
-                z = max(z, deviation / max(_SIGMA * size_scale, _SIZE_FLOOR))
-                deviation = _COUNTS_AT_MOST * max(size_scale, _SIZE_FLOOR)
-        self.price = price
-        self.change_scale = change_scale + _ALPHA * (change - change_scale)
-        self.size_scale = size_scale + _ALPHA * (deviation - size_scale)
-        self.size += _ALPHA * difference
-        return z
+        for trade in trades:
+            if trade.sent_late:
+                found.append(0.0)
+                continue
+            price, log_size, z = trade.price, log(trade.size), 0.0
+            if not seen:
+                last, usual_size, seen = price, log_size, 1
+                found.append(z)
+                continue
+            change = abs(price / last - 1.0)
+            difference = log_size - usual_size
+            deviation = abs(difference)
+            if seen < _WARM:
+                seen += 1
+            else:  # comparisons, as max() and min() are calls for each trade
+                if change > _COUNTS_AT_MOST * change_scale and change > _COUNTS_AT_MOST * _CHANGE_FLOOR:
+                    z = change / max(_SIGMA * change_scale, _CHANGE_FLOOR)
+                    change = _COUNTS_AT_MOST * max(change_scale, _CHANGE_FLOOR)
+                if deviation > _COUNTS_AT_MOST * size_scale and deviation > _COUNTS_AT_MOST * _SIZE_FLOOR:
+                    z = max(z, deviation / max(_SIGMA * size_scale, _SIZE_FLOOR))
+                    deviation = _COUNTS_AT_MOST * max(size_scale, _SIZE_FLOOR)
+            last = price
+            change_scale += _ALPHA * (change - change_scale)
+            size_scale += _ALPHA * (deviation - size_scale)
+            usual_size += _ALPHA * difference
+            found.append(z)
+        self.price, self.size, self.seen = last, usual_size, seen
+        self.change_scale, self.size_scale = change_scale, size_scale
+        return found
 
 
 @dataclass(slots=True)
@@ -144,20 +167,21 @@ class TradeTape:
     newest_ns: int = 0
     is_halted: bool = False
 
-    def quality(self, trade: Trade, late_after_ns: int) -> float:
-        """1.0 for a trade with nothing to say about it; less where it is late, sent late, or unusual.
+    def judge(self, trades: Sequence[Trade]) -> None:
+        """Give each trade its quality: 1.0 where nothing is to be said about it; less if late, sent late or unusual.
 
         No trade is called unusual while its instrument is halted, or just after: auctions and re-openings jump.
         """
-        score = 1.0
-        at = trade.ts_event
-        if at > self.newest_ns:
-            self.newest_ns = at
-        elif self.newest_ns - at > late_after_ns:
-            score -= 0.2
-        if trade.sent_late:
-            return score - 0.1
-        z = self.unusual.score(trade.price, trade.size)
-        if z > _UNUSUAL_Z and not self.is_halted:
-            score -= 0.5
-        return score
+        newest = self.newest_ns
+        for trade, z in zip(trades, self.unusual.scores(trades), strict=True):
+            at, quality = trade.ts_event, 1.0
+            if at > newest:
+                newest = at
+            elif newest - at > LATE_NS:
+                quality -= 0.2
+            if trade.sent_late:
+                quality -= 0.1
+            elif z > _UNUSUAL_Z and not self.is_halted:
+                quality -= 0.5
+            trade.quality = quality
+        self.newest_ns = newest

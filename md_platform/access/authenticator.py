@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,9 +34,7 @@ _REDIS_TIMEOUT_S = 2.0
 @dataclass(frozen=True, slots=True)
 class _Known:
     principal: Principal
-    key_id: str | None
     since: float
-    expires_at: dt.datetime | None
 
 
 class Authenticator:
@@ -54,6 +53,7 @@ class Authenticator:
         self._lock = threading.Lock()
         self._forgotten = 0  # how often: what was checked before and comes after is not remembered
         self._pepper = secrets.token_bytes(32)
+        self._listeners: list[Callable[[str | None], None]] = []
         self._revocations = None if self.is_open else Revocations(self._redis, self._forget)
 
     def close(self) -> None:
@@ -67,6 +67,18 @@ class Authenticator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def listen(self, told: Callable[[str | None], None]) -> Callable[[], None]:
+        """Have `told` called with each key that is revoked, and with None when some may have been missed.
+
+        Another thread calls it. What is returned ends it.
+        """
+        self._listeners.append(told)
+        return lambda: self._listeners.remove(told)
+
+    def ended(self, key_ids: Collection[str]) -> set[str]:
+        """Those of these keys that are not valid any more; StorageUnavailable."""
+        return self._keys.ended(key_ids)
 
     def remembered(self, credential: str | None) -> Principal | None:
         """The principal of `credential` where that needs no store: what `authenticate` would answer, or None."""
@@ -104,25 +116,28 @@ class Authenticator:
             key = self._keys.verify(credential)
             if key is None or not key.is_valid(dt.datetime.now(dt.UTC)):
                 raise NotAuthenticated("the API key is not valid: unknown, expired or revoked")
-            principal = Principal(key.name, key.role, frozenset(key.scopes), self._tiers[key.tier])
-            return _Known(principal, key.id, since, key.expires_at)
+            tier, scopes = self._tiers[key.tier], frozenset(key.scopes)
+            return _Known(Principal(key.name, key.role, scopes, tier, key.id, key.expires_at), since)
         if self._tokens is None:
             raise NotAuthenticated("this is no API key, and tokens are not set up here")
         claims = self._tokens.verify(credential)
-        principal = Principal(claims.name, claims.role, claims.scopes, self._tiers[claims.tier])
-        return _Known(principal, None, since, claims.expires_at)
+        tier = self._tiers[claims.tier]
+        return _Known(Principal(claims.name, claims.role, claims.scopes, tier, None, claims.expires_at), since)
 
     def _still(self, known: _Known) -> bool:
         is_told = self._revocations is not None and self._revocations.is_connected
         is_young = time.monotonic() - known.since < (KEPT_S if is_told else KEPT_WITHOUT_REDIS_S)
-        return is_young and (known.expires_at is None or dt.datetime.now(dt.UTC) < known.expires_at)
+        expires_at = known.principal.expires_at
+        return is_young and (expires_at is None or dt.datetime.now(dt.UTC) < expires_at)
 
     def _forget(self, key_id: str | None) -> None:
         """Forget who used the key `key_id`; None: everybody."""
         with self._lock:
             self._forgotten += 1
-            for digest in [digest for digest, known in self._known.items() if key_id in (None, known.key_id)]:
+            for digest in [each for each, known in self._known.items() if key_id in (None, known.principal.key_id)]:
                 del self._known[digest]
+        for told in list(self._listeners):
+            told(key_id)
 
     def _digest(self, credential: str) -> bytes:
         return hashlib.blake2b(credential.encode(), key=self._pepper, digest_size=16).digest()

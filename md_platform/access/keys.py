@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,11 @@ class Keys:
             rows = connection.execute(_LIST).fetchall()
         return [_key(row) for row in rows]
 
+    def ended(self, ids: Collection[str]) -> set[str]:
+        """Those of the keys `ids` that were revoked or have expired."""
+        with database_errors(), connected(self._url) as connection:
+            return {id_ for (id_,) in connection.execute(_ENDED, (list(ids),))}
+
     def verify(self, text: str) -> Key | None:
         """The key whose text this is, valid or not any more; None where it is nobody's."""
         parts = _KEY.fullmatch(text)
@@ -120,6 +126,8 @@ RETURNING id, name, role, scopes, tier, created_at, expires_at, revoked_at
 _LIST = """
 SELECT id, name, role, scopes, tier, created_at, expires_at, revoked_at FROM md.api_keys ORDER BY created_at, id
 """
+
+_ENDED = "SELECT id FROM md.api_keys WHERE id = ANY (%s) AND (revoked_at IS NOT NULL OR expires_at <= now())"
 
 _FIND = """
 SELECT id, name, role, scopes, tier, created_at, expires_at, revoked_at, secret_hash FROM md.api_keys WHERE id = %s

@@ -1,5 +1,6 @@
 """Principals: who asks, with the role, scopes and tier that were given to them."""
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,12 +34,17 @@ TIERS = ("free", "premium", "enterprise")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Someone who is known by `name`. Empty `scopes` do not narrow what `role` allows."""
+    """Someone who is known by `name`. Empty `scopes` do not narrow what `role` allows.
+
+    `key_id` is the API key that was shown, None: it was a token. What was shown is valid until `expires_at`.
+    """
 
     name: str
     role: Role
     scopes: frozenset[str]
     tier: Tier
+    key_id: str | None = None
+    expires_at: dt.datetime | None = None
 
     def require(self, role: Role, scope: str | None = None) -> None:
         """Raise Forbidden unless this one has `role`, or a higher one, and `scope`."""

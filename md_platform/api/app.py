@@ -36,10 +36,11 @@ _EXPOSED = [
 
 
 def create_app(stores: Stores, config: ApiConfig) -> FastAPI:
-    """The application; it closes `stores` when it is shut down."""
+    """The application; from its start until it is shut down it works on jobs, then it closes `stores`."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        stores.operations.worker.start()
         yield
         await stores.close()
         await asyncio.to_thread(tracing.finish)

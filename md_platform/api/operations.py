@@ -46,7 +46,10 @@ class Operations:
         stream_url: str | None = None,
         configured: tuple[str, ...] = (),
     ) -> Self:
-        """All of it, at work. Links to files are signed with `link_secret`; what is pushed goes to `imports`."""
+        """All of it. Links to files are signed with `link_secret`; what is pushed goes to `imports`.
+
+        Jobs wait until `worker` is started.
+        """
         jobs = Jobs(database_url)
         backfills = Backfills(jobs, loader, orchestrator, listing, configured)
         exports = Exports(jobs, reader, exports_folder)
@@ -54,9 +57,8 @@ class Operations:
             "backfill": Work(backfills.do, _BACKFILLS_AT_ONCE),
             "export": Work(exports.do, _EXPORTS_AT_ONCE, KEPT_FOR_S, exports.tidy),
         }
-        worker = Worker(jobs, works)
-        worker.start()
         alerts = Rules(database_url)
+        worker = Worker(jobs, works)
         return cls(orchestrator, jobs, backfills, exports, alerts, imports, stream_url, worker, link_secret)
 
     def close(self) -> None:

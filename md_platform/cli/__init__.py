@@ -18,6 +18,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _begin() -> None:
+    from md_platform.telemetry import configure_logging  # noqa: PLC0415 - structlog is slow to import
+
+    configure_logging("warning")  # on standard error, also of a command that says no more: its output may be JSON
+
+
 for _command in (
     *services.COMMANDS,
     *load.COMMANDS,

@@ -110,10 +110,11 @@ class Files:
         asked = request.params
         limit = int(asked["limit"]) if "limit" in asked else None
         query = self._query(request.target, asked, limit or _BARS)
-        rows = self._market.bars.read(dataclasses.replace(query, fill=_fill(asked["fill"]))).rows
-        if limit is not None:
-            rows = rows.head(limit) if "start" in asked else rows.tail(limit)
-        return Reply(rows)
+        query = dataclasses.replace(query, fill=_fill(asked["fill"]))
+        if limit is not None and "start" in asked:
+            return Reply(self._market.bars.first(query, limit).rows)
+        rows = self._market.bars.read(query).rows
+        return Reply(rows if limit is None else rows.tail(limit))
 
     def _query(self, name: str, asked: Mapping[str, str], bars: int) -> BarQuery:
         length = Timeframe.parse(asked["timeframe"])

@@ -2,24 +2,31 @@
 
 import datetime as dt
 from functools import cache
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import polars as pl
-from exchange_calendars import ExchangeCalendar, get_calendar, get_calendar_names
 
 from md_platform.domain.intervals import DAY, Interval, Timeframe
 from md_platform.errors import InvalidRange, InvalidSetting
 
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
 ALWAYS_OPEN = "24/7"
-_FROM = pd.Timestamp("1990-01-01")
+_FROM = "1990-01-01"
 
 
 @cache
-def _exchange(name: str) -> ExchangeCalendar:
+def _exchange(name: str) -> "ExchangeCalendar":
+    # with pandas below them they cost a second and 50 MiB, which a process of a market that never closes need not pay
+    import pandas as pd  # noqa: PLC0415
+    from exchange_calendars import get_calendar, get_calendar_names  # noqa: PLC0415
+
     if name not in get_calendar_names(include_aliases=True):
         raise InvalidSetting(f"calendar must be {ALWAYS_OPEN} or an exchange_calendars name such as XNYS, was {name!r}")
     earliest = type(get_calendar(name)).bound_min()
-    return get_calendar(name, start=_FROM if earliest is None else max(_FROM, earliest))
+    first = pd.Timestamp(_FROM)
+    return get_calendar(name, start=first if earliest is None else max(first, earliest))
 
 
 def trading_periods(calendar: str, date: dt.date) -> list[Interval]:

@@ -16,7 +16,7 @@ Closed means complete: a bar that overlaps a hole (before `complete_since_ns`, o
 for here, and no trade is judged: one from the future would close everything before it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.intervals import Timeframe
@@ -53,17 +53,21 @@ class LiveBars:
         self._periods = Periods(instrument, source, complete_since_ns, lateness_ns, remember)
         # Trades of [_from, _until) only queue up: they are of one second, and nothing falls due among them.
         self._from = self._until = 0
-        self._queue = list[Trade]().append
+        self._queue: list[Trade] = []
 
     def add(self, trade: Trade) -> bool:
         """Take a trade; False where it is too late for any bar, which is for the caller to count and report."""
         if self._from <= trade.ts_event < self._until:
-            self._queue(trade)
+            self._queue.append(trade)
             return True
         return self._add(trade)
 
-    def add_all(self, trades: Iterable[Trade]) -> list[Trade]:
+    def add_all(self, trades: Sequence[Trade]) -> list[Trade]:
         """Take several trades; those that are too late come back."""
+        times = [trade.ts_event for trade in trades]
+        if times and self._from <= min(times) and max(times) < self._until:
+            self._queue += trades
+            return []
         return [trade for trade in trades if not self.add(trade)]
 
     def advance(self, now_ns: int) -> None:
@@ -197,8 +201,8 @@ class LiveBars:
         if second is None:
             self.too_late_for_seconds += not periods.add_late(trade)
             return True
-        self._queue = second.pending.append
-        self._queue(trade)
+        self._queue = second.pending
+        self._queue.append(trade)
         # Bars fall due at whole seconds + lateness: the window ends where the next of these or the second does.
         next_due = ts + SECOND_NS - (ts - self._lateness) % SECOND_NS
         self._from = max(second.open_time, next_due - SECOND_NS)

@@ -57,6 +57,7 @@ def part_of(trades: Sequence[Trade]) -> Part:
     """One or more trades of one bar, in the order in which they came, as a part: each is a bar of its own, combined."""
     first = last = trades[0]
     first_ts = last_ts = first.ts_event
+    last_id = last.trade_id
     high = low = first.price
     volume = quote_volume = bought = quote_bought = 0.0
     count = known_at = 0
@@ -82,10 +83,16 @@ def part_of(trades: Sequence[Trade]) -> Part:
         if received > known_at:  # noqa: PLR1730 - max() is a call for each trade
             known_at = received
         ts = trade.ts_event
-        if ts >= last_ts and (ts > last_ts or (trade is not last and not _precedes(trade, last))):
+        trade_id = trade.trade_id
+        # of one time: by number, without a call where both are numbers, as nearly all are
+        if ts > last_ts or (
+            ts == last_ts
+            and (trade_id >= last_id if type(trade_id) is int is type(last_id) else not _precedes(trade, last))
+        ):
             last = trade
             last_ts = ts
-        if ts <= first_ts and (ts < first_ts or (trade is not first and _precedes(trade, first))):
+            last_id = trade_id
+        elif ts < first_ts or (ts == first_ts and _precedes(trade, first)):
             first = trade
             first_ts = ts
     return Part(

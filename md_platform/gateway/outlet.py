@@ -4,6 +4,7 @@ Nobody waits for a slow reader. What it has not read stays in its socket's buffe
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ TOO_FAR_BYTES = 1 << 20
 """Unsent bytes at which one that wants everything is closed."""
 
 _CAUGHT_UP_BYTES = 32 << 10
+_UNSENT_IN_KERNEL_BYTES = 128 << 10
+"""Beyond this we hold what is unsent: the kernel's own buffer grows to megabytes, in which data become old unseen."""
 _LAST_WORDS_S = 30.0
 
 
@@ -68,7 +71,11 @@ class Outlet(picows.WSListener):
         """Called by picows."""
         self._transport, self._write = transport, transport.send
         self._is_free = True
-        transport.underlying_transport.set_write_buffer_limits(BEHIND_BYTES, _CAUGHT_UP_BYTES)
+        underlying = transport.underlying_transport
+        underlying.set_write_buffer_limits(BEHIND_BYTES, _CAUGHT_UP_BYTES)
+        underlying.get_extra_info("socket").setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL_BYTES
+        )
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:  # noqa: ARG002 - picows' signature
         """Called by picows."""

@@ -21,6 +21,7 @@ from md_platform.access.audit import Access, Audit
 from md_platform.access.authenticator import Authenticator
 from md_platform.access.principal import ANONYMOUS, Principal
 from md_platform.domain.intervals import UTC
+from md_platform.errors import StorageError
 from md_platform.gateway.frames import View
 from md_platform.gateway.health import GatewayHealth
 from md_platform.gateway.hub import Hub
@@ -68,6 +69,7 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self.sessions: set[Session] = set()
+        self._checks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self.hub = Hub(config.redis_url, self._told)
@@ -95,6 +97,8 @@ class Gateway:
             max_frame_size=REQUEST_BYTES,
             read_buffer_init_size=_READ_BYTES,
         )
+        loop = asyncio.get_running_loop()
+        forget = self._config.authenticator.listen(lambda key_id: _soon(loop, self._revoked, key_id))
         hub, summary = asyncio.create_task(self.hub.run()), asyncio.create_task(tell(self.hub))
         try:
             port = server.sockets[0].getsockname()[1]
@@ -103,6 +107,7 @@ class Gateway:
             done, _ = await asyncio.wait((hub, summary), return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()
         finally:
+            forget()
             server.close()
             for session in list(self.sessions):
                 session.end("going_away", "the gateway stops: connect again", picows.WSCloseCode.GOING_AWAY)
@@ -159,6 +164,26 @@ class Gateway:
         """In a thread: a hash that resists guessing takes its time."""
         return await asyncio.to_thread(self._config.authenticator.authenticate, credential)
 
+    def _revoked(self, key_id: str | None) -> None:
+        """End the connections that were opened with this key; None: those whose keys turn out to have ended."""
+        if key_id is not None:
+            self._end({key_id})
+        elif shown := {id_ for session in self.sessions if (id_ := session.key_id)}:
+            check = asyncio.create_task(self._check(shown))
+            self._checks.add(check)
+            check.add_done_callback(self._checks.discard)
+
+    async def _check(self, key_ids: set[str]) -> None:
+        try:
+            self._end(await asyncio.to_thread(self._config.authenticator.ended, key_ids))
+        except StorageError as error:
+            log.warning("keys could not be looked up: those that were revoked meanwhile go on", reason=str(error))
+
+    def _end(self, key_ids: set[str]) -> None:
+        for session in list(self.sessions):
+            if session.key_id in key_ids:
+                session.end("not_authenticated", "the API key was revoked")
+
     def _record(self, session: Session, route: str, action: str, target: str, status: int) -> None:
         if self._config.audit is not None:
             name = session.principal.name if session.principal else None
@@ -171,6 +196,10 @@ class Gateway:
         told = Restored() if problem is None else Degraded(reason="redis is away")
         for session in list(self.sessions):
             session.degraded(told)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, do: Callable[[str | None], None], key_id: str | None) -> None:
+    loop.call_soon_threadsafe(do, key_id)
 
 
 def _protocol(request: picows.WSUpgradeRequest, asked: dict[str, str]) -> tuple[str, dict[str, str]]:

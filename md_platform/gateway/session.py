@@ -1,6 +1,7 @@
 """One client: its frames in, decoded requests done one after the other, answers and data out."""
 
 import asyncio
+import datetime as dt
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,9 @@ from md_platform.gateway.outlet import Outlet
 
 log = structlog.get_logger(__name__)
 
+SCOPE = "live"
+"""What a key with scopes must have among them."""
+
 REQUEST_BYTES = 1 << 20
 _REQUESTS_WAITING = 1_000
 _AUTHENTICATE_WITHIN_S = 10.0
@@ -59,6 +63,7 @@ class Session(Outlet):
         "_audited",
         "_authenticated",
         "_closed",
+        "_expiry",
         "_fragments",
         "_is_deflated",
         "_requests",
@@ -85,6 +90,7 @@ class Session(Outlet):
         self._audited = audited
         self._requests: deque[AnyRequest] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._fragments: list[bytes] = []
         self._is_deflated = False
         if credential is not None:
@@ -106,6 +112,8 @@ class Session(Outlet):
         super().on_ws_disconnected(transport)
         if self._worker is not None:
             self._worker.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
         self._work.close()
         self._closed(self)
 
@@ -170,6 +178,11 @@ class Session(Outlet):
             self._audited(self, op, target, status)
 
     @property
+    def key_id(self) -> str | None:
+        """The API key that this connection was opened with, where it was one."""
+        return self.principal.key_id if self.principal is not None else None
+
+    @property
     def address(self) -> str:
         """Where the client connects from."""
         peer = self._transport.underlying_transport.get_extra_info("peername") if self._transport else None
@@ -192,10 +205,19 @@ class Session(Outlet):
     def _known(self, principal: Principal) -> None:
         if self.principal is not None and self.principal.name not in (principal.name, ANONYMOUS.name):
             raise Forbidden("a connection stays with who opened it: open another one")
-        principal.require("reader")
+        principal.require("reader", SCOPE)
         self.principal = principal
+        self._ends_at(principal.expires_at)
         self.limit(principal.tier)
         self._welcome()
+
+    def _ends_at(self, expires_at: dt.datetime | None) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if expires_at is not None:
+            seconds = (expires_at - dt.datetime.now(dt.UTC)).total_seconds()
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(seconds, self.end, "not_authenticated", "what you showed has expired")
 
     def _welcome(self) -> None:
         who = self.principal

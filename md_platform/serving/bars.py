@@ -17,6 +17,7 @@ from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, MONTHLY_BARS, RAW_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
 from md_platform.serving.cache import Cache
 from md_platform.serving.live import Found, Streamed
+from md_platform.serving.ranges import within
 from md_platform.serving.seam import Plan, Seam, Segment
 from md_platform.transforms.cleaned import clean_bars
 from md_platform.transforms.filled import fill_previous
@@ -95,6 +96,15 @@ class Bars:
             rows = self._cache.frame("bars", key, _REMEMBERED_S, lambda: self._read(query, plan).rows)
             return BarAnswer(rows, plan.version)
         return self._read(query, plan)
+
+    def first(self, query: BarQuery, limit: int) -> BarAnswer:
+        """The first `limit` bars of the query, without reading much beyond them."""
+        whole, bars = query.interval, limit
+        while True:
+            answer = self.read(replace(query, interval=within(whole, query.timeframe, bars)))
+            if answer.rows.height >= limit or within(whole, query.timeframe, bars) == whole:
+                return replace(answer, rows=answer.rows.head(limit))
+            bars *= 4
 
     def _read(self, query: BarQuery, plan: Plan) -> BarAnswer:
         found = [self._segment(query, segment) for segment in plan.segments]

@@ -18,6 +18,12 @@ def interval(
     return Interval(moment(start, "start", before(until, timeframe, bars)), until)
 
 
+def within(interval: Interval, timeframe: Timeframe, bars: int) -> Interval:
+    """The begin of `interval` that has room for so many bars, or all of it."""
+    length = dt.timedelta(seconds=(timeframe.seconds or 31 * 86_400) * bars)
+    return interval if interval.end - interval.start <= length else Interval(interval.start, interval.start + length)
+
+
 def before(end: dt.datetime, timeframe: Timeframe, bars: int) -> dt.datetime:
     """A time so many bars before `end`."""
     try:

@@ -62,8 +62,8 @@ class _Data(msgspec.Struct, gc=False):
     E: int = 0
     s: str = ""
     a: str | int | list[Level] = ""
-    p: str = ""
-    q: str = ""
+    p: float = 0.0
+    q: float = 0.0
     f: int = 0
     l: int = 0  # noqa: E741 - as Binance calls it
     T: int = 0
@@ -100,8 +100,8 @@ class _Snapshot(msgspec.Struct):
     E: int = 0
 
 
-_decode_one = msgspec.json.Decoder(_Frame).decode
-_decode_many = msgspec.json.Decoder(list[_Frame]).decode
+_decode_one = msgspec.json.Decoder(_Frame, strict=False).decode  # lax: prices are numbers in text
+_decode_many = msgspec.json.Decoder(list[_Frame], strict=False).decode
 
 
 class BinanceSession:
@@ -141,9 +141,7 @@ class BinanceSession:
                 if kind == "aggTrade" and type(data.a) is int:
                     side: Side = "sell" if data.m else "buy"  # m: the resting order bought
                     fills = data.l - data.f + 1
-                    out.append(
-                        Trade(instrument, data.T * _MS, received_ns, data.a, float(data.p), float(data.q), side, fills)
-                    )
+                    out.append(Trade(instrument, data.T * _MS, received_ns, data.a, data.p, data.q, side, fills))
                 elif kind in _PARSERS:
                     out.append(_PARSERS[kind](data, instrument, received_ns))
                 else:
@@ -173,7 +171,7 @@ def _of_no_instrument(raw: bytes, kind: str) -> list[Event]:
 
 def _single(data: _Data, instrument: str, received_ns: int) -> Trade:
     side: Side = "sell" if data.m else "buy"
-    return Trade(instrument, data.T * _MS, received_ns, data.t, float(data.p), float(data.q), side)
+    return Trade(instrument, data.T * _MS, received_ns, data.t, data.p, data.q, side)
 
 
 def _quote(data: _Data, instrument: str, received_ns: int) -> Quote:

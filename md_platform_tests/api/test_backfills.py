@@ -29,6 +29,7 @@ class Doing:
     ledger: Ledger
     held: threading.Event = field(default_factory=threading.Event)
     bad: set[dt.date] = field(default_factory=set)
+    instrument: str = BTC
 
     def __call__(self, run: ScriptedRun) -> None:
         if self.held.is_set():
@@ -39,9 +40,10 @@ class Doing:
         days = (partitions.last - partitions.first).days if is_daily else 0
         dates = [partitions.first + n * DAY for n in range(days + 1)]
         self.ledger.record([
-            PartitionRecord(asset, BTC, date, "failed", evidence={"error": "no source"}, run_id=run.id)
+            PartitionRecord(asset, self.instrument, date, "failed", evidence={"error": "no source"}, run_id=run.id)
             if date in self.bad and asset == "raw_bars" else
-            PartitionRecord(asset, BTC, date, "ok", 1440, sha256=f"{asset.removeprefix('archive_')} {date}", run_id=run.id)
+            PartitionRecord(asset, self.instrument, date, "ok", 1440, sha256=f"{asset.removeprefix('archive_')} {date}",
+                            run_id=run.id)
             for asset in run.assets for date in dates
         ])  # fmt: skip
         run.status = "SUCCESS"

@@ -26,9 +26,9 @@ def record(dataset, date, status="ok", **given):
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, module_database_url, _redis_server_url):
+def api(tmp_path_factory, module_database_url, module_redis_url):
     migrate(module_database_url)
-    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, _redis_server_url)
+    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto")])
     broken = next(iter(load_suite("cleaned_bars").expectations)).id
     evidence = {

@@ -38,9 +38,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def api(folder, module_database_url, _redis_server_url):
+def api(folder, module_database_url, module_redis_url):
     migrate(module_database_url)
-    stores = stores_of(folder, module_database_url, _redis_server_url)
+    stores = stores_of(folder, module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto"), (Instrument.parse(ETH), "crypto")])
     for instrument in (BTC, ETH):
         for n in range(DAYS):
@@ -209,7 +209,7 @@ def slow_worker(folder: Path, database_url: str, redis_url: str) -> None:
 
 
 def test_an_export_goes_on_after_its_process_was_killed(folder, api, module_database_url, request):
-    redis_url = request.getfixturevalue("_redis_server_url")
+    redis_url = request.getfixturevalue("module_redis_url")
     stores = api.app.state.stores
     jobs = Jobs(module_database_url)
     wish = {**BODY, "ids": None, "instruments": [BTC, ETH], "timeframe": None, "columns": None, "format": "csv",

@@ -32,9 +32,9 @@ PATH = quote("binance:BTC/USDT", safe="")
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, module_database_url, _redis_server_url):
+def api(tmp_path_factory, module_database_url, module_redis_url):
     migrate(module_database_url)
-    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, _redis_server_url)
+    stores = stores_of(tmp_path_factory.mktemp("api"), module_database_url, module_redis_url)
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto"), (Instrument.parse(ETH), "crypto")])
     for n in range(DAYS):
         date = (START + n * DAY).date()
@@ -43,8 +43,6 @@ def api(tmp_path_factory, module_database_url, _redis_server_url):
         keep(stores, RESAMPLED_BARS, date, resample(bars, Interval.day(date).end), {"cleaned_bars": "cleaned_bars"})
     trades = trade_rows(trade(n // 3, str(n), 10.0 + n) for n in range(1_000))
     keep(stores, CLEANED_TRADES, START.date(), trades, {})
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
     with served(stores) as running:
         yield running
 
@@ -180,34 +178,6 @@ def test_statistics_and_correlation(api):
     assert table["data"]["returns"] == [0]
 
 
-def test_a_chart_asks_as_tradingview_does(api):
-    assert "60" in ask(api, "udf/config")["supported_resolutions"]
-    (found,) = ask(api, "udf/search", query="btc/usdt", type="", exchange="", limit=30)
-    info = ask(api, "udf/symbols", symbol=found["ticker"])
-    assert (info["ticker"], info["session"], info["timezone"]) == (BTC, "24x7", "Etc/UTC")
-    end, asked = int(END.timestamp()), {"symbol": info["ticker"], "resolution": "60"}
-    bars = ask(api, "udf/history", **asked, to=end, **{"from": end - 3 * 3600})
-    assert (bars["s"], bars["t"]) == ("ok", [end - 3 * 3600, end - 2 * 3600, end - 3600])
-    more = ask(api, "udf/history", **asked, to=end, **{"from": end - 3600}, countback=10)
-    assert len(more["t"]) == len(more["c"]) == 10
-    after = ask(api, "udf/history", **asked, to=end + 9 * 3600, **{"from": end + 3600})
-    assert after == {"s": "no_data", "nextTime": end - 3600}
-    before = ask(api, "udf/history", **asked, to=1_600_000_000, **{"from": 1_500_000_000})
-    assert before == {"s": "no_data"}
-    assert ask(api, "udf/symbols", symbol="NOPE") == {"s": "error", "errmsg": "unknown_symbol"}
-    assert int(api.client.get("/api/v1/udf/time").text) > 1_700_000_000
-
-
-def test_bars_are_consumed_as_those_of_ccxt(api):
-    since, candles = int(START.timestamp() * 1_000), []
-    while len(candles) < 2_000:
-        page = ask(api, f"ohlcv/{PATH}", timeframe="1m", since=since, limit=500)
-        candles += page
-        since = page[-1][0] + 60_000
-    assert [candle[0] for candle in candles] == [int(START.timestamp() * 1_000) + n * 60_000 for n in range(2_000)]
-    assert all(low <= close <= high for _, _, high, low, close, _ in candles)
-
-
 def test_last_prices_books_and_movers(api, redis_url):
     now_ns = int(dt.datetime.now(UTC).timestamp() * 1e9)
     with redis.Redis.from_url(redis_url) as client:
@@ -268,6 +238,17 @@ def test_what_is_not_known_is_not_found(api, path):
 )  # fmt: skip
 def test_requests_of_no_sense_are_refused(api, params):
     assert api.client.get(f"/api/v1/bars/{BTC}", params=params).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "count"),
+    [("2024-02-26", START, 3), ("2000-01-01", START, 3), ("2024-02-29T23:58", END - dt.timedelta(minutes=2), 2)],
+)
+def test_the_first_bars_after_a_time_are_given_however_long_ago_it_is(api, start, first, count):
+    rows = rows_of(get(api, f"bars/{BTC}", start=start, limit=3))
+    assert rows["open_time"].to_list() == [first + dt.timedelta(minutes=n) for n in range(count)]
+    filled = rows_of(get(api, f"bars/{BTC}", start=first.isoformat(), limit=3, fill="previous"))
+    assert filled["is_filled"].to_list() == [False] * count + [True] * (3 - count)
 
 
 def test_too_many_bars_are_refused_before_they_are_read(api):

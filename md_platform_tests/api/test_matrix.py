@@ -1,6 +1,7 @@
 """Every route of the application × every kind of credential: a new route is in it without being named here."""
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, _redis_server_url: str) -> Iterator[Door]:
+def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, module_redis_url: str) -> Iterator[Door]:
     migrate(module_database_url)
     keys = Keys(module_database_url)
     expired, expired_text = keys.create("expired", "admin", lifetime=dt.timedelta(microseconds=1))
@@ -60,9 +61,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, _re
         "key header": {"x-api-key": texts["admin"]},
         "token": _bearer(_token()),
     }
-    stores = stores_of(
-        tmp_path_factory.mktemp("matrix"), module_database_url, _redis_server_url, is_open=False, jwt=JWT
-    )
+    stores = stores_of(tmp_path_factory.mktemp("matrix"), module_database_url, module_redis_url, is_open=False, jwt=JWT)
     with pytest.MonkeyPatch.context() as patch, served(stores) as running:
         patch.setattr(rates, "FAILURES_PER_MINUTE", 1_000_000)
         yield Door(running, credentials)
@@ -129,6 +128,25 @@ def test_the_description_of_the_api_has_every_route_and_its_security(door: Door)
             continue
         operation = described[path][method.lower()]
         assert ("security" in operation) == isinstance(needs, Requires), (method, path)
+
+
+def test_what_a_request_must_have_is_described_by_an_example(door: Door):
+    description = door.api.client.get("/api/v1/openapi.json").json()
+    schemas = description["components"]["schemas"]
+    assert [name for name in schemas if "__" in name] == []
+    bare = [
+        (path, method, parameter["name"])
+        for path, operations in description["paths"].items()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", [])
+        if parameter["required"] and not {"examples", "enum", "minimum"} & {*parameter["schema"], *parameter}
+    ]
+    assert bare == []
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            body = json.dumps(operation.get("requestBody", {}))
+            for name in re.findall(r"#/components/schemas/(\w+)", body):
+                assert "example" in json.dumps(schemas[name]), (path, method, name)
 
 
 def test_a_refusal_says_how_to_come_in(door: Door):

@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+import structlog
 
 from md_platform import cli
 from md_platform.cli import services
+from md_platform.embedded import doctor
 from md_platform.embedded.ports import free_port
 from md_platform.errors import MdpError, SourceUnavailable, UserError
 
@@ -100,6 +102,18 @@ def test_errors_are_json_where_json_was_asked_for(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().err) == {
         "error": {"type": "SourceUnavailable", "message": "venue does not answer", "retryable": True}
     }
+
+
+def test_what_is_logged_beside_json_goes_to_standard_error(monkeypatch, capsys):
+    def findings(_settings) -> list[object]:
+        structlog.get_logger("a").warning("the database is slow")
+        return []
+
+    monkeypatch.setattr(doctor, "examine", findings)
+    assert mdp("doctor", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == []
+    assert "the database is slow" in printed.err
 
 
 def test_an_interrupt_is_exit_code_130(monkeypatch):

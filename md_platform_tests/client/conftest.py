@@ -17,9 +17,9 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(home, module_database_url, _redis_server_url) -> Iterator[MarketData]:
+def server(home, module_database_url, module_redis_url) -> Iterator[MarketData]:
     migrate(module_database_url)
-    stores = stores_of(home, module_database_url, _redis_server_url)
+    stores = stores_of(home, module_database_url, module_redis_url)
     fill(stores)
     with served(stores) as running, MarketData(str(running.client.base_url)) as client:
         yield client

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -16,18 +15,23 @@ import pytest
 import redis
 from nbclient import NotebookClient
 
-from md_platform.catalog.ledger import PartitionRecord
-from md_platform.domain.events import Bar
+from md_platform.api.stores import Stores
+from md_platform.catalog.ledger import Ledger, PartitionRecord
+from md_platform.client import MarketData
+from md_platform.domain.events import Bar, Book
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import DAY, UTC, Interval
 from md_platform.domain.schemas import CLEANED_BARS, RESAMPLED_BARS
+from md_platform.domain.wire import encode
 from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform.transforms.resampled import resample
+from md_platform_tests.api.test_backfills import Doing
 from md_platform_tests.api_server import served, stores_of
 from md_platform_tests.client.gateway_process import gateway_process
 from md_platform_tests.gateway.speaking import Publisher, trade
 from md_platform_tests.rows import day_of_bars
+from md_platform_tests.scripted_dagster import scripted_dagster
 
 ROOT = Path(__file__).parents[2]
 ID = "sandbox:BTC-USDT"
@@ -44,14 +48,8 @@ def neighbours() -> int:
             return port
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory, module_database_url, _redis_server_url):
-    """The API's address; the gateway is at the next port."""
-    migrate(module_database_url)
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
-    home = tmp_path_factory.mktemp("home")
-    stores = stores_of(home, module_database_url, _redis_server_url)
+def fill(stores: Stores) -> None:
+    """Days of one instrument's bars, as the chain leaves them."""
     stores.ledger.register([(Instrument.parse(ID), "crypto")])
     for n in range(DAYS):
         date = (TODAY - (n + 1) * DAY).date()
@@ -66,12 +64,21 @@ def platform(tmp_path_factory, module_database_url, _redis_server_url):
             stores.ledger.record(
                 [PartitionRecord(dataset.name, ID, date, "ok", frame.height, sha256="sha", evidence=evidence)]
             )
-    port = neighbours()
-    with (
-        served(stores, port=port) as api,
-        gateway_process(home, _redis_server_url, module_database_url, port + 1),
-    ):
-        yield str(api.client.base_url)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory, module_database_url, module_redis_url):
+    """The API's address; the gateway is at the next port. Dagster is a script that does what it is asked."""
+    migrate(module_database_url)
+    home, port = tmp_path_factory.mktemp("home"), neighbours()
+    with scripted_dagster(Doing(Ledger(module_database_url), instrument=ID)) as dagster:
+        stores = stores_of(home, module_database_url, module_redis_url, dagster_port=dagster.port)
+        fill(stores)
+        with (
+            served(stores, port=port) as api,
+            gateway_process(home, module_redis_url, module_database_url, port + 1),
+        ):
+            yield str(api.client.base_url)
 
 
 def run(example: str, url: str) -> str:
@@ -91,17 +98,33 @@ def run(example: str, url: str) -> str:
         ("replay_strategy", "1440 bars"),
         ("export_bars", "1,440 rows"),
         ("price_alert", "fires when the price crosses"),
+        ("signals", "more than one ATR above its average"),
+        ("data_quality", "'status': 'ok'"),
+        ("load_history", "partitions made"),
     ],
 )
 def test_an_example(platform, example, said):
-    if example == "price_alert" and find_spec("md_platform.api.routes.alerts") is None:
-        pytest.skip("the API has no alerts yet")
     assert said in run(example, platform)
+
+
+def test_market_now(platform, module_redis_url):
+    now_ns = time.time_ns()
+    with redis.Redis.from_url(module_redis_url) as client:
+        client.hset(f"md:latest:{ID}", mapping={"bid": 101, "bid_size": 1, "ask": 102, "ask_size": 3})
+        client.set(f"md:latest-book:{ID}", encode([Book(ID, now_ns, now_ns, [(101.0, 1.0)], [(102.0, 3.0)], 7)]))
+    assert "101.0" in run("market_now", platform)
+
+
+def test_every_call_of_the_client_has_an_example():
+    shown = "\n".join(path.read_text() for path in (ROOT / "examples").iterdir() if path.is_file())
+    about_the_client = {"close", "run", "open", "shaped", "pages", "live_server"}
+    calls = {name for name in dir(MarketData) if not name.startswith("_")} - about_the_client
+    assert {name for name in calls if f".{name}(" not in shown} == set()
 
 
 def test_live_bars(platform, request):
     async def say() -> None:
-        publisher = Publisher(request.getfixturevalue("_redis_server_url"))
+        publisher = Publisher(request.getfixturevalue("module_redis_url"))
         minute_ns = 60 * 10**9
         now = time.time_ns() // minute_ns * minute_ns
         for n in range(90):

@@ -13,9 +13,10 @@ from md_platform.access.authenticator import Authenticator
 from md_platform.access.config import AccessConfig, tiers_with
 from md_platform.access.keys import Keys
 from md_platform.access.principal import Tier
+from md_platform.access.revocations import announce
 from md_platform.domain.events import Alert
 from md_platform.storage.migrate import migrate
-from md_platform_tests.gateway.speaking import ID, Publisher, connected, running, trade
+from md_platform_tests.gateway.speaking import ID, Client, Publisher, connected, running, trade
 
 
 @pytest.fixture
@@ -79,6 +80,81 @@ def test_who_is_nobody_gets_nothing_and_is_closed(redis_url, authenticator, how)
             with pytest.raises(ConnectionClosed):
                 await client.next("subscribed")
             assert client.connection.close_code == 1008
+
+    asyncio.run(main())
+
+
+async def is_ended(client: Client) -> None:
+    assert (await client.next("error"))["code"] == "not_authenticated"
+    with pytest.raises(ConnectionClosed):
+        await client.next("pong")
+    assert client.connection.close_code == 1008
+
+
+@pytest.mark.parametrize("how", ["header", "ticket"])
+def test_a_connection_ends_when_its_key_is_revoked(redis_url, database_url, authenticator, key, how):
+    other = Keys(database_url).create("bob", "reader")[1]
+
+    async def main():
+        principal = authenticator.authenticate(key)
+        query = f"?ticket={authenticator.tickets.issue(principal)}" if how == "ticket" else ""
+        headers = {"X-API-Key": key} if how == "header" else {}
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, query, additional_headers=headers) as revoked,
+            connected(port, additional_headers={"X-API-Key": other}) as stays,
+        ):
+            for client in (revoked, stays):
+                await client.next("welcome")
+            Keys(database_url).revoke(principal.key_id)
+            announce(authenticator._redis, principal.key_id)
+            await is_ended(revoked)
+            await stays.ask("ping")
+            await stays.next("pong")
+
+    asyncio.run(main())
+
+
+def test_a_connection_ends_when_its_key_was_revoked_while_redis_was_away(redis_url, database_url, authenticator, key):
+    async def main():
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, additional_headers={"X-API-Key": key}) as client,
+        ):
+            await client.next("welcome")
+            Keys(database_url).revoke(authenticator.authenticate(key).key_id)  # nobody is told
+            authenticator._redis.client_kill_filter(_type="pubsub")
+            await is_ended(client)
+
+    asyncio.run(main())
+
+
+def test_a_connection_ends_when_its_key_expires(redis_url, database_url, authenticator):
+    short = Keys(database_url).create("short", "reader", lifetime=dt.timedelta(seconds=1))[1]
+
+    async def main():
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, additional_headers={"X-API-Key": short}) as client,
+        ):
+            await client.next("welcome")
+            await is_ended(client)
+
+    asyncio.run(main())
+
+
+def test_a_key_with_other_scopes_gets_no_live_data(redis_url, database_url, authenticator):
+    narrow = Keys(database_url).create("narrow", "admin", scopes=("market",))[1]
+
+    async def main():
+        async with (
+            running(redis_url, authenticator=authenticator) as port,
+            connected(port, additional_headers={"X-API-Key": narrow}) as client,
+        ):
+            refused = await client.next("error")
+            assert (refused["code"], "scope live" in refused["message"]) == ("forbidden", True)
+            await client.ask("subscribe", channel="trades", instruments=[ID])
+            await is_ended(client)
 
     asyncio.run(main())
 

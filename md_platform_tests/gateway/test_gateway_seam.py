@@ -19,15 +19,15 @@ import httpx
 import pytest
 import redis
 
-from md_platform.sandbox import listings
 from md_platform.sandbox.server import Endpoints
 from md_platform.storage.migrate import migrate
 from md_platform_tests.gateway.speaking import Client, connected
 from md_platform_tests.sandbox_server import running_sandbox
 
-INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT", "sandbox:LINK-USDT")
+INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT", "sandbox:SOL-USDT")
 REPOSITORY = Path(__file__).parents[2]
-TIMES_AS_BUSY = 20
+TIMES_AS_BUSY = 40
+"""So that each instrument trades more than once a second in the quietest hour of the week."""
 SUBSCRIPTIONS = 200
 SECONDS = 30
 _SETTLES_S = 10
@@ -93,11 +93,9 @@ class Platform:
 
 
 @pytest.fixture
-def platform(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+def platform(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
     migrate(database_url)
-    for pair, trades_per_day in listings._ACTIVITY.items():
-        monkeypatch.setitem(listings._ACTIVITY, pair, trades_per_day * TIMES_AS_BUSY)
-    with running_sandbox() as venue:
+    with running_sandbox(activity=TIMES_AS_BUSY) as venue:
         found = Platform(venue, database_url, redis_url, tmp_path)
         try:
             found.start("streaming", "--port", str(next(ports)))

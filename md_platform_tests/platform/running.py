@@ -12,10 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import polars as pl
@@ -32,12 +31,14 @@ from md_platform.embedded.processes import left_over
 from md_platform.orchestrator import Orchestrator
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
-
-T = TypeVar("T")
+from md_platform_tests.waiting import eventually
 
 START_S = 180
 LOAD_S = 1_200  # a busy machine takes its time; an idle one needs forty seconds
 WHEN_RECEIVED = ("known_at", "ts_received")
+_SCHEDULES = """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__",
+  repositoryLocationName: "md_platform.definitions"}) { ... on Schedules { results { id } } } }"""
+_STOP = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename ... on PythonError { message } } }"
 _RUNS = """{ runsOrError { ... on Runs { results {
   runId status startTime endTime tags { key value } assetSelection { path } } } } }"""
 
@@ -49,15 +50,6 @@ def installed(folder: Path) -> Path:
     shutil.copytree(package.parent / "sql", folder / "sql")
     shutil.copyfile(package.parent / "dagster.yaml", folder / "dagster.yaml")
     return folder
-
-
-def eventually(holds: Callable[[], T], timeout_s: float = 120, every_s: float = 0.5) -> T:
-    """What `holds` returns as soon as that is true."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(every_s)
-    return found
 
 
 class Platform:
@@ -88,7 +80,7 @@ class Platform:
     # its life
 
     def start(self) -> "Platform":
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready. Nothing runs by the clock, so that it is the same at midnight as at noon."""
         log = self.home.with_suffix(".out")
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -104,6 +96,9 @@ class Platform:
             return re.search(r"ready after \d+ s; open", log.read_text()) is not None
 
         eventually(ready, START_S, every_s=0.1)
+        for schedule in self.orchestrator.query(_SCHEDULES)["schedulesOrError"]["results"]:
+            stopped = self.orchestrator.query(_STOP, {"id": schedule["id"]})["stopRunningSchedule"]
+            assert stopped["__typename"] == "ScheduleStateResult", stopped
         return self
 
     def kill(self) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from md_platform.catalog.ledger import Ledger, PartitionRecord
 from md_platform.domain.bars import bars_from_trades
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval, Timeframe
@@ -24,7 +25,9 @@ from md_platform_tests.platform.running import WHEN_RECEIVED, Platform
 
 DAY = dt.date(2026, 10, 6)
 WRONG_ROWS, SAYS_418, BREAKS_OFF = "sandbox:ETH-USDT", "sandbox-coinbase:BTC-USD", "sandbox-kraken:SOL-USD"
-LOAD = ("backfill", WRONG_ROWS, SAYS_418, BREAKS_OFF, "--start", f"{DAY}", "--end", "2026-10-07", "--trades")
+INSTRUMENTS = (WRONG_ROWS, SAYS_418, BREAKS_OFF)
+DATASETS = {each.name: each for each in (RAW_BARS, RAW_TRADES, CLEANED_BARS, CLEANED_TRADES, TRADE_BARS)}
+LOAD = ("backfill", *INSTRUMENTS, "--start", f"{DAY}", "--end", "2026-10-07", "--trades")
 UP_TO = ("--to", "cleaned")
 
 
@@ -55,13 +58,13 @@ class Suffered:
     """What was said, known and stored after the load that met the faults, and what was said when it was healed."""
 
     report: dict[str, Any]
-    partitions: dict[tuple[str, str], dict[str, Any]]
+    partitions: dict[tuple[str, str], PartitionRecord]
     files: dict[tuple[str, str], pl.DataFrame]
     hits: list[int]
     healed: dict[str, Any]
 
     def evidence(self, dataset: str, instrument: str) -> dict[str, Any]:
-        return self.partitions[dataset, instrument]["evidence"]
+        return self.partitions[dataset, instrument].evidence
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +75,13 @@ def suffered(platform: Platform) -> Suffered:
         hits = platform.hits()
     finally:
         platform.behave()
-    partitions, files = {}, {}
-    for dataset in (RAW_BARS, RAW_TRADES, CLEANED_BARS, CLEANED_TRADES, TRADE_BARS):
-        for instrument in (WRONG_ROWS, SAYS_418, BREAKS_OFF):
-            for partition in platform.json("status", dataset.name, instrument, "--start", f"{DAY}")["partitions"]:
-                partitions[dataset.name, instrument] = partition
+    ledger, files = Ledger(platform.database_url), {}
+    for dataset in DATASETS.values():
+        for instrument in INSTRUMENTS:
             if (rows := stored(platform, dataset, instrument)) is not None:
                 files[dataset.name, instrument] = rows
+    known = {name: ledger.states(name, INSTRUMENTS, DAY, DAY + dt.timedelta(days=1)) for name in DATASETS}
+    partitions = {(name, each.instrument): each for name, states in known.items() for each in states.values()}
     healed = platform.json(*LOAD, *UP_TO, "--refresh")
     return Suffered(report, partitions, files, hits, healed)
 
@@ -113,7 +116,7 @@ def test_what_passes_is_asked_again_and_leaves_no_trace_in_the_rows(suffered):
     assert (limited, slow, cut, broken) == (2, 1, 2, 2)
     assert banned == 5, "no more attempts than the policy allows"
     assert malformed == 1, "what is not the protocol is not asked for again"
-    assert suffered.partitions["raw_bars", WRONG_ROWS]["status"] == "ok"
+    assert suffered.partitions["raw_bars", WRONG_ROWS].status == "ok"
     assert suffered.evidence("raw_bars", WRONG_ROWS)["requests"] == 5  # 1,440 bars are 2 pages, and one to find the end
 
 
@@ -151,7 +154,7 @@ def test_what_is_missing_is_named_and_not_filled(suffered):
         ("01:00", "01:10", 10),
         ("07:00", "07:20", 20),
     ]
-    assert suffered.partitions["cleaned_bars", WRONG_ROWS]["score"] < 0.98
+    assert suffered.partitions["cleaned_bars", WRONG_ROWS].score < 0.98
 
 
 def test_a_halt_is_shown_as_the_venue_shows_it(suffered):
@@ -170,7 +173,7 @@ def test_a_refresh_heals_to_what_the_venue_says_now(platform, suffered):
     urls = {venue: VenueUrls(rest=f"{platform.sandbox_url}/{path}") for venue, path in venues.items()}
     sources = HistorySources(urls, platform.home.parent / "downloads-of-test")
     day = Interval.day(DAY)
-    for name in (WRONG_ROWS, SAYS_418, BREAKS_OFF):
+    for name in INSTRUMENTS:
         venue = name.partition(":")[0]
         (instrument,) = [
             each for each in sources.instruments(venue) if each == Instrument.parse(name, native=each.native)

@@ -1,6 +1,10 @@
-"""Bars and trades across the seam, while the live process publishes, the writer stores and days are closed."""
+"""Bars and trades across the seam, while the live process publishes, the writer stores and days are closed.
+
+MDP_SEAM_CASES says how many random ranges are compared with the truth.
+"""
 
 import datetime as dt
+import os
 import random
 import threading
 import time
@@ -13,13 +17,13 @@ import redis
 
 from md_platform.catalog.ledger import Ledger, PartitionRecord
 from md_platform.domain.bars import roll_up
-from md_platform.domain.events import Bar
+from md_platform.domain.events import Bar, Trade
 from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
-from md_platform.domain.schemas import CLEANED_BARS, RESAMPLED_BARS
+from md_platform.domain.schemas import CLEANED_BARS, CLEANED_TRADES, RESAMPLED_BARS
 from md_platform.domain.wire import encode
 from md_platform.serving.bars import BarQuery
-from md_platform.serving.market import open_market
-from md_platform.serving.tail import bar_frame
+from md_platform.serving.market import Market, open_market
+from md_platform.serving.tail import bar_frame, trade_frame
 from md_platform.storage.archive import Archive, Days
 from md_platform.storage.lake import Lake
 from md_platform.storage.live_store import LiveStore
@@ -32,7 +36,7 @@ FIRST = TODAY - 4 * DAY
 MINUTE = dt.timedelta(minutes=1)
 MINUTES = 4 * 1_440
 VALUES = ["open", "high", "low", "close", "volume", "trade_count"]
-CASES = 1_000
+CASES = int(os.environ.get("MDP_SEAM_CASES", "200"))
 TIMEFRAMES = [t for t in Timeframe if t not in (Timeframe.S1, Timeframe.MONTH1)]
 
 
@@ -47,6 +51,15 @@ def minute_bar(n: int, *, is_closed: bool = True) -> Bar | None:
                price * traded, 3, 1.0, price, is_closed, "trades", 0, known)  # fmt: skip
 
 
+def trade_of(n: int) -> Trade | None:
+    """The trade in the middle of minute `n`, where it has one."""
+    if n % 11 == 5:
+        return None
+    at = int((FIRST + (n + 0.5) * MINUTE).timestamp() * 1_000) * 10**6
+    return Trade(BTC, at, at + 10**6, n, 100 + n / 8, 4.0 + n % 7, "buy")
+
+
+TRADES = trade_frame([each for n in range(MINUTES) if (each := trade_of(n))], "binance")
 TRUTH = bar_frame([each for n in range(MINUTES) if (each := minute_bar(n))])
 
 
@@ -74,6 +87,9 @@ class Live:
         pipe = self.client.pipeline(transaction=False)
         first, last = self.published, min(self.published + minutes, MINUTES)
         for n in range(first, last):
+            if traded := trade_of(n):
+                entry = {"m": encode([traded])}
+                pipe.xadd(f"md:log:trades:{BTC}", entry, id=f"{traded.ts_received // 10**6}-1", maxlen=10_000)
             for each in (minute_bar(n, is_closed=False), minute_bar(n)):
                 if each:
                     at_ms = each.close_time // 10**6 + 2_000
@@ -85,8 +101,9 @@ class Live:
     def store(self, store: LiveStore, spool: object) -> None:
         upto = self.published
         if upto > self.stored:
-            bars = [each for n in range(self.stored, upto) if (each := minute_bar(n))]
-            store.write(bars, spool, upto)
+            minutes = range(self.stored, upto)
+            bars = [each for n in minutes if (each := minute_bar(n))]
+            store.write([*bars, *(each for n in minutes if (each := trade_of(n)))], spool, upto)
             self.stored = upto
 
 
@@ -102,6 +119,8 @@ class Closing:
         minutes = TRUTH.filter(pl.col("open_time").is_between(whole.start, whole.end, closed="left"))
         minutes = minutes.with_columns(source=pl.lit("binance"))
         self._store(CLEANED_BARS, date, minutes, {}, archived=archived)
+        trades = TRADES.filter(pl.col("ts_event").is_between(whole.start, whole.end, closed="left"))
+        self._store(CLEANED_TRADES, date, trades, {}, archived=archived)
         if resampled:
             self._store(RESAMPLED_BARS, date, resample(minutes, whole.end), {"cleaned_bars": "sha-cleaned_bars"},
                         archived=archived)  # fmt: skip
@@ -119,6 +138,20 @@ class Closing:
 def expected(timeframe: Timeframe, minutes: int) -> pl.DataFrame:
     known = TRUTH.filter(pl.col("open_time") < FIRST + minutes * MINUTE)
     return known if timeframe is Timeframe.M1 else roll_up(known.lazy(), timeframe, TODAY + 40 * DAY).collect()
+
+
+def trades_compared(market: Market, live: Live, interval: Interval) -> int:
+    """Compare the trades of an interval with those that happened; how many there are."""
+    before = live.published
+    found = market.trades.read(BTC, interval).rows
+    after = live.published
+    inside = TRADES.filter(pl.col("ts_event").is_between(interval.start, interval.end, closed="left"))
+    number = pl.col("trade_id").cast(pl.Int64)
+    assert found["trade_id"].is_unique().all()
+    columns = ["ts_event", "trade_id", "price", "size", "taker_side"]
+    assert found.filter(number < before).select(columns).equals(inside.filter(number < before).select(columns))
+    assert set(found["trade_id"]) <= set(inside.filter(number <= after)["trade_id"])
+    return found.height
 
 
 def test_random_ranges_across_the_seam_equal_the_truth_while_streaming_writes(module_database_url, redis_url, tmp_path):
@@ -161,9 +194,12 @@ def test_random_ranges_across_the_seam_equal_the_truth_while_streaming_writes(mo
             whole = rows.filter(over)
             assert whole.select("open_time", *VALUES).equals(least.filter(over).select("open_time", *VALUES)), case
             compared[timeframe.value] += whole.height
+            compared["trades"] += trades_compared(market, live, interval)
     finally:
         stop.set()
         streaming.join()
         market.close()
-    assert sum(compared.values()) > 100_000
+    print(f"{CASES} cases, rows equal to the truth: {dict(compared)}")
+    assert sum(compared.values()) > 100 * CASES
+    assert compared["trades"] > 100 * CASES
     assert min(compared[t.value] for t in TIMEFRAMES if t is not Timeframe.W1) > 10

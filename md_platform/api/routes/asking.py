@@ -21,7 +21,14 @@ InstrumentName = Annotated[
         max_length=100,
     ),
 ]
-Names = Annotated[str, Query(description="names of instruments, separated by commas", max_length=4_000)]
+Names = Annotated[
+    str,
+    Query(
+        description="names of instruments, separated by commas",
+        examples=["sandbox:BTC-USDT,sandbox-coinbase:ETH-USD"],
+        max_length=4_000,
+    ),
+]
 TimeText = Annotated[
     str | None,
     Query(

@@ -16,7 +16,7 @@ from md_platform.errors import InvalidParameter
 from md_platform.serving.bars import BarAnswer, BarQuery, Fill
 from md_platform.serving.charts import ccxt_ohlcv
 from md_platform.serving.paging import bar_page, trade_page
-from md_platform.serving.ranges import interval, moment
+from md_platform.serving.ranges import interval, moment, within
 from md_platform.serving.thinning import drawn_timeframe
 
 router = APIRouter(tags=["bars"], dependencies=[reader()])
@@ -59,25 +59,30 @@ def bars(
     if max_points is not None:
         length = drawn_timeframe(length, span, max_points)
     known = None if as_of is None else moment(as_of, "as_of", span.end)
-    query = BarQuery(id_, length, bounded(span, length, config), known, fill)
-    plan = market.bars.plan(query)
-    version = f"{plan.version}-{span.start.timestamp()}-{span.end.timestamp()}" if plan.is_settled else None
-    if version is not None and (same := tables.unchanged(version, _SETTLED_MAX_AGE_S)):
-        return same
-    answer = market.bars.read(query, plan)
-    rows = answer.rows
-    if limit is not None:
-        rows = rows.head(limit) if start is not None else rows.tail(limit)
+    query = BarQuery(id_, length, span, known, fill)
+    if start is not None and limit is not None:
+        bounded(within(span, length, limit), length, config)
+        answer = market.bars.first(query, limit)
+    else:
+        bounded(span, length, config)
+        plan = market.bars.plan(query)
+        if plan.is_settled and (same := tables.unchanged(_tag(plan.version, span), _SETTLED_MAX_AGE_S)):
+            return same
+        answer = market.bars.read(query, plan)
+    rows = answer.rows if limit is None else answer.rows.tail(limit)
     if columns is not None:
         rows = _chosen(rows, columns)
-    settled = version is not None and answer.version is not None
     response = tables.answer(
         rows,
         meta=_meta(query, answer, adjusted=adjusted),
-        version=version if settled else None,
-        max_age_s=_SETTLED_MAX_AGE_S if settled else 0,
+        version=None if answer.version is None else _tag(answer.version, span),
+        max_age_s=0 if answer.version is None else _SETTLED_MAX_AGE_S,
     )
     return marked(response, is_degraded=answer.is_degraded)
+
+
+def _tag(version: str, span: Interval) -> str:
+    return f"{version}-{span.start.timestamp()}-{span.end.timestamp()}"
 
 
 def _chosen(rows: pl.DataFrame, columns: str) -> pl.DataFrame:

@@ -112,7 +112,7 @@ class CheckInfo(BaseModel):
     violations: int
 
 
-class LinkInfo(BaseModel):
+class LineageInfo(BaseModel):
     """A partition up- or downstream. Hashes are the input's: when it was used, and now; null: not recorded."""
 
     dataset: str
@@ -144,8 +144,8 @@ class PartitionDetail(BaseModel):
     quarantined: dict[str, int] = Field(description="rows set aside, by the rule that they broke")
     quarantined_rows: list[dict[str, Any]] = Field(description=f"the first {_REJECTS_SHOWN} of them")
     evidence: dict[str, Any]
-    upstream: list[LinkInfo]
-    downstream: list[LinkInfo]
+    upstream: list[LineageInfo]
+    downstream: list[LineageInfo]
 
 
 @router.get("/datasets")
@@ -268,8 +268,8 @@ def _days(start: str | None, end: str | None) -> tuple[dt.date | None, dt.date |
     )
 
 
-def _link(link: Link) -> LinkInfo:
-    return LinkInfo.model_validate(link, from_attributes=True)
+def _link(link: Link) -> LineageInfo:
+    return LineageInfo.model_validate(link, from_attributes=True)
 
 
 def _checks(dataset: Dataset, violations: dict[str, int]) -> list[CheckInfo]:

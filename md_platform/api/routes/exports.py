@@ -99,7 +99,7 @@ class NewLink(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(max_length=200, pattern=r"^[\w.:-]+$")]
+    name: Annotated[str, Field(max_length=200, pattern=r"^[\w.:-]+$", examples=["cleaned_bars-sandbox_BTC-USDT.csv"])]
     expires_in_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 3_600
     once: bool = False
 
@@ -133,9 +133,9 @@ def exports(stores: StoresOf, principal: Reads, limit: Annotated[int, Query(ge=1
 def stream(
     stores: StoresOf,
     dataset: Annotated[str, Query(max_length=50, examples=["cleaned_bars"])],
-    id: Annotated[str, Query(max_length=100, description="name of an instrument")],  # noqa: A002 - in the address
-    start: Annotated[str, Query(max_length=40)],
-    end: Annotated[str, Query(max_length=40)],
+    id: Annotated[str, Query(max_length=100, description="name of an instrument", examples=["sandbox:BTC-USDT"])],  # noqa: A002 - in the address
+    start: Annotated[str, Query(max_length=40, examples=["2026-11-01"])],
+    end: Annotated[str, Query(max_length=40, examples=["2026-11-08"])],
     timeframe: Annotated[str | None, Query(max_length=5)] = None,
     columns: Annotated[str | None, Query(max_length=2_000, description="separated by commas")] = None,
     form: Annotated[Form, Query(alias="format")] = "csv",
@@ -197,7 +197,7 @@ async def download(
     name: FileName,
     stores: StoresOf,
     expires: Annotated[int, Query(ge=0, le=2**53)],
-    signature: Annotated[str, Query(max_length=64)],
+    signature: Annotated[str, Query(max_length=64, description="as the link has it", examples=["9b1f3d5c7e"])],
     nonce: Annotated[str, Query(max_length=32, pattern=r"^[0-9a-f]*$")] = "",
 ) -> FileResponse:
     """A finished file by a signed link."""

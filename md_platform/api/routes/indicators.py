@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -122,7 +122,7 @@ def batch(
 @router.get("/indicators/{instrument:path}/{name}", responses=TABLE)
 def values(
     instrument: InstrumentName,
-    name: str,
+    name: Annotated[str, Path(description="as /indicators has it", examples=["macd"])],
     stores: StoresOf,
     config: ConfigOf,
     tables: TablesOf,

@@ -58,7 +58,7 @@ class InstrumentChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     native: _Word | None = None
-    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$", examples=["Bitcoin"])] | None = None
     asset_class: Annotated[str, Field(max_length=30, pattern=r"^[a-z_-]*$")] | None = None
     tags: Annotated[list[_Word], Field(max_length=50)] | None = None
     listed_at: _Time | None = None

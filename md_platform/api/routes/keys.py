@@ -23,7 +23,7 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")] | None = None
+    name: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$", examples=["my-bot"])] | None = None
     role: Role = "reader"
     scopes: Annotated[list[Annotated[str, Field(max_length=32, pattern=r"^[a-z0-9_-]+$")]], Field(max_length=20)] = []
     expires_in_days: Annotated[int, Field(ge=1, le=3_650)] | None = None

@@ -19,6 +19,7 @@ from md_platform.serving.ranges import before
 router = APIRouter(prefix="/udf", tags=["udf"], dependencies=[reader()])
 
 _Text = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
+_Symbol = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$", examples=["sandbox:BTC-USDT"])]
 _Seconds = Annotated[int, Query(alias="from", ge=-62_000_000_000, le=250_000_000_000)]
 _MOST_BARS = 20_000
 
@@ -41,7 +42,7 @@ def config(stores: StoresOf) -> dict[str, Any]:
 
 
 @router.get("/symbols")
-def symbols(symbol: _Text, stores: StoresOf) -> dict[str, Any]:
+def symbols(symbol: _Symbol, stores: StoresOf) -> dict[str, Any]:
     """One instrument, by its ticker or any other name."""
     try:
         id_ = stores.market.names.resolve(symbol).id
@@ -69,8 +70,8 @@ def search(
     responses=json_of("object"),
 )
 def history(
-    symbol: _Text,
-    resolution_text: Annotated[str, Query(alias="resolution", max_length=5)],
+    symbol: _Symbol,
+    resolution_text: Annotated[str, Query(alias="resolution", max_length=5, examples=["60"])],
     start: _Seconds,
     end: Annotated[int, Query(alias="to", ge=-62_000_000_000, le=250_000_000_000)],
     stores: StoresOf,
