@@ -26,7 +26,7 @@ def _midnight(days_ago: int) -> str:
 VIEWS = {
     "catalog": View("catalog", "[aria-label='Datasets'] tbody tr"),
     "catalog-instrument": View(f"catalog/{BTC}", ".calendar"),
-    "catalog-day": View(f"catalog/{BTC}?day={_midnight(9)}", ".evidence"),
+    "catalog-day": View(f"catalog/{BTC}?day={_midnight(9)}", ".panel.evidence"),
     "catalog-empty": View(f"catalog/{EMPTY}", "section[aria-label='Load days']"),
     "chart": View(f"chart/{BTC}?tf=1h&bars=160", ".legend-box .ohlc"),
     "chart-indicators": View(

@@ -62,9 +62,9 @@ def _browse_to_the_evidence_of_a_day(look: Looking) -> None:
     page.keyboard.type(BTC)
     page.locator(f'tbody a[href*="{BTC}"]').first.click()
     page.locator(f'.calendar [aria-label="{DAY}: ok"]').click()
-    page.locator(".evidence").wait_for()
-    assert "1,440" in look.text(".evidence")
-    run = page.locator(".evidence a", has_text="↗").get_attribute("href")
+    page.locator(".panel.evidence").wait_for()
+    assert "1,440" in look.text(".panel.evidence")
+    run = page.locator(".panel.evidence a", has_text="↗").get_attribute("href")
     assert httpx.get(str(run)).status_code == 200  # Dagster's own page of it
 
 
