@@ -67,12 +67,10 @@ async def _to_one(client: "redis.asyncio.Redis", sink: Sink, stopping: threading
             if not is_away:
                 log.warning("alerts wait for a sink", sink=sink.name, reason=str(error) or type(error).__name__)
                 is_away = True
-            if is_open:
-                is_open = False
-                await _closed(sink)
+            is_open = False
+            await _closed(sink)
             await asyncio.sleep(_RETRY_S)
-    if is_open:
-        await _closed(sink)
+    await _closed(sink)
 
 
 async def _send_next(client: "redis.asyncio.Redis", sink: Sink) -> None:
