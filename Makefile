@@ -36,7 +36,8 @@ platform-test: $(VENV)/.developing
 
 faults: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.faults
-	$(BIN)/python -m md_platform_tests.faults.outage
+	$(BIN)/python -m md_platform_tests.faults.outage --away database
+	$(BIN)/python -m md_platform_tests.faults.outage --away redis
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Log events in, one redacted line each out: for people on a terminal, JSON anywhere else."""
+"""Log events in, a redacted line each out: for people on a terminal, JSON anywhere else. Floods are thinned."""
 
 import logging
 import re
@@ -16,6 +16,9 @@ _PARAMETER = re.compile(
 _CREDENTIAL = re.compile(r"mdp_[0-9a-f]{12}_\w+|mdt_\w+|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|(?<=[Bb]earer )[^\s\"',]+")
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _HIDDEN = "***"
+_SAID_AT_MOST = 5
+_SAID_WITHIN_S = 60.0
+_REMEMBERED = 1_000
 
 
 def redact(text: str) -> str:
@@ -38,6 +41,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, json
     ]
     render = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_Repeats())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -60,6 +64,48 @@ def configure_logging(level: str = "info", stream: TextIO | None = None, *, json
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+class _Repeats(logging.Filter):
+    """Lets a few warnings or errors a minute through that say the same; the next then tells how many were kept back.
+
+    Two say the same whose texts and fields of text are the same: numbers among them differ from one to the next.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = _what_it_says(record)
+        began, count = self._said.get(key, (record.created, 0))
+        if record.created - began >= _SAID_WITHIN_S:
+            _tell_of(record, count - _SAID_AT_MOST)
+            began, count = record.created, 0
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[key] = began, count + 1
+        return count < _SAID_AT_MOST
+
+
+def _what_it_says(record: logging.LogRecord) -> tuple[str, ...]:
+    """The same for lines that differ in nothing but numbers. An event of structlog's comes as a dict."""
+    said: object = record.msg
+    if not isinstance(said, dict):
+        return record.name, record.levelname, str(said)
+    fields = (f"{name}={value}" for name, value in said.items() if isinstance(value, str) and name != "timestamp")
+    return record.name, record.levelname, *fields
+
+
+def _tell_of(record: logging.LogRecord, kept_back: int) -> None:
+    said: object = record.msg
+    if kept_back > 0 and isinstance(said, dict):
+        record.__dict__["msg"] = {**said, "kept_back": kept_back}
+    elif kept_back > 0:
+        record.msg = f"{said} ({kept_back} like it were kept back)"
 
 
 def _hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -18,13 +18,13 @@ _LISTED = {"sandbox:LTC-USDT": "binance:LTC-USDT", "sandbox:BTC-USDT": "binance:
 
 
 @cache
-def _market() -> History:
-    return History(Simulation(SandboxConfig().seed, listings()))
+def _market(activity: float) -> History:
+    return History(Simulation(SandboxConfig().seed, listings(activity=activity)))
 
 
-def streamed(instrument: str, interval: Interval) -> list[Trade]:
-    """Trades of `interval`, received 5 ms after they happened: those that the sandbox's history has, too."""
-    market = _market()
+def streamed(instrument: str, interval: Interval, activity: float = 1.0) -> list[Trade]:
+    """Trades of `interval`, received 5 ms after they happened: those that the history of such a sandbox has, too."""
+    market = _market(activity)
     listing = market.simulation.listings[_LISTED[instrument]]
     start_us, end_us = (int(at.timestamp()) * 1_000_000 for at in (interval.start, interval.end))
     return [

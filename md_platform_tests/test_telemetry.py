@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import time
+from collections import Counter
 
 import pytest
 import structlog
@@ -58,6 +60,28 @@ def test_a_stream_that_is_no_terminal_gets_json():
     configure_logging(stream=stream)
     structlog.get_logger("a").info("x")
     assert json.loads(stream.getvalue())["event"] == "x"
+
+
+def test_a_flood_of_warnings_is_thinned_and_told(monkeypatch):
+    stream = io.StringIO()
+    configure_logging(stream=stream, json=True)
+    logs, library = structlog.get_logger("a"), logging.getLogger("library")
+    now = time.time()
+    monkeypatch.setattr(logging.time, "time", lambda: now)
+    for number in range(100):
+        logs.warning("spool refused", reason="full", waiting=number)
+        logs.warning("spool refused", reason="read-only", waiting=number)
+        library.error("cannot reach %s", number)
+        logs.info("asked", path="/same")
+    now += 61
+    logs.warning("spool refused", reason="full", waiting=7)
+    library.error("cannot reach %s", 7)
+    *early, last, of_library = map(json.loads, stream.getvalue().splitlines())
+    assert Counter(line.get("reason") or line["event"][:12] for line in early) == {
+        "full": 5, "read-only": 5, "cannot reach": 5, "asked": 100,
+    }  # fmt: skip
+    assert (last["waiting"], last["kept_back"]) == (7, 95)
+    assert of_library["event"] == "cannot reach 7 (95 like it were kept back)"
 
 
 def test_people_get_lines_and_the_level_is_kept():

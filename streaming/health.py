@@ -74,12 +74,9 @@ class Health(Collector):
 
     def _lags(self) -> dict[str, dict[str, float]]:
         stages = {"spooled": self._outbox.lag, **{each.sink.name: each.lag for each in self._deliveries}}
-        found: dict[str, dict[str, float]] = {}
-        for stage, lag in stages.items():
-            for percent in (50, 99):
-                if (value := lag.percentile_ms(percent)) is not None:
-                    found.setdefault(stage, {})[f"p{percent}"] = round(value, 2)
-        return found
+        found = {stage: lag.percentiles_ms() for stage, lag in stages.items()}
+        found["stored"] = (self._writer() or {}).get("lag_ms", {})
+        return {stage: percentiles for stage, percentiles in found.items() if percentiles}
 
     def _writer(self) -> dict[str, Any] | None:
         """How far the database writer says that it is, and how many messages are before it."""
@@ -116,7 +113,9 @@ class Health(Collector):
             "md_stream_holes_left_open", "Holes history did not fill", value=self._repair.left_open
         )
         yield GaugeMetricFamily("md_stream_uptime_seconds", "Age", value=time.monotonic() - self._began)
-        lags = GaugeMetricFamily("md_stream_lag_ms", "From socket to stage", labels=["stage", "percentile"])
+        lags = GaugeMetricFamily(
+            "md_stream_lag_ms", "To the stage; stored: from the spool", labels=["stage", "percentile"]
+        )
         for stage, percentiles in self._lags().items():
             for percentile, value in percentiles.items():
                 lags.add_metric([stage, percentile], value)
@@ -129,6 +128,19 @@ class Health(Collector):
             sink_up.add_metric([each.sink.name], float(each.is_up))
             behind.add_metric([each.sink.name], max(0, self._outbox.last_id - each.sent_id))
         yield from (sent, sink_up, behind)
+        yield from self._of_writer()
+
+    def _of_writer(self) -> Iterable[Metric]:
+        """What the database writer tells, where there is one."""
+        told = self._writer()
+        if told is None:
+            return
+        yield CounterMetricFamily("md_stream_stored", "Rows stored since the writer began", value=told.get("stored", 0))
+        yield GaugeMetricFamily("md_stream_store_behind", "Messages yet to be stored", value=told["waiting_messages"])
+        quality = GaugeMetricFamily("md_stream_quality", "Score of the last minutes, at most 1", labels=["venue"])
+        for venue, score in told.get("quality", {}).items():
+            quality.add_metric([venue], score)
+        yield quality
 
 
 async def served(health: Health, routes: Iterable[web.RouteDef], port: int, host: str = "127.0.0.1") -> web.AppRunner:

@@ -1,7 +1,7 @@
 """Messages in; records of Kafka topics out.
 
 `market_data_feed` has trades, quotes, books and bars, `data_quality_events` what happens to feeds and what was not
-accepted; `price_alerts` belongs to who evaluates alert rules. A record's key is its channel, which so stays in order.
+accepted, `price_alerts` what alert rules fired. A record's key is its channel, which so stays in order.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,15 @@ from uuid import UUID
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from md_platform.domain.wire import EVENTS, QUARANTINE
+from md_platform.domain.wire import ALERTS, EVENTS, QUARANTINE
 from md_platform.storage.spool import EVERY_CHANNEL
 from streaming.delivery import Numbered
 from streaming.packets import Packet, send_in_order
 from streaming.sink_url import SinkUrl
 
 MARKET_DATA = "market_data_feed"
-QUALITY = "data_quality_events"
+_TOPICS = {EVENTS: "data_quality_events", QUARANTINE: "data_quality_events", ALERTS: "price_alerts"}
+"""Of channels whose topic is another."""
 
 
 class KafkaSink:
@@ -54,7 +55,7 @@ class KafkaSink:
     async def _publish(self, packet: Packet) -> None:
         assert self._producer is not None  # noqa: S101 - open comes first
         await self._producer.send_and_wait(
-            QUALITY if packet.channel in (EVENTS, QUARANTINE) else MARKET_DATA,
+            _TOPICS.get(packet.channel, MARKET_DATA),
             packet.payload,
             key=packet.channel.encode(),
             headers=[("md-id", f"{self._spool}:{packet.number}".encode())],

@@ -10,7 +10,7 @@ _REMEMBERED = 1_000
 
 
 class Lag:
-    """Milliseconds from the socket to one stage."""
+    """Milliseconds from the socket, or from the stage before, to one stage."""
 
     def __init__(self) -> None:
         self._ms: deque[float] = deque(maxlen=_REMEMBERED)
@@ -19,7 +19,16 @@ class Lag:
         """Note that `messages` have just reached the stage: the oldest of them counts."""
         received_ns = min((message.received_ns for message in messages if message.received_ns), default=0)
         if received_ns:
-            self._ms.append((time.time_ns() - received_ns) / 1e6)
+            self.reached(received_ns)
+
+    def reached(self, since_ns: int) -> None:
+        """Note that what was in the stage before at `since_ns` has just reached this one."""
+        self._ms.append((time.time_ns() - since_ns) / 1e6)
+
+    def percentiles_ms(self) -> dict[str, float]:
+        """`p50` and `p99`; nothing before the first batch."""
+        found = {f"p{percent}": self.percentile_ms(percent) for percent in (50, 99)}
+        return {name: round(value, 2) for name, value in found.items() if value is not None}
 
     def percentile_ms(self, percent: float) -> float | None:
         """The value that `percent` of the batches do not exceed; None before the first."""

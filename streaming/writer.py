@@ -4,10 +4,12 @@ While the database is away the spools grow; when it is back, everything is store
 """
 
 import contextlib
+import itertools
 import json
 import random
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeGuard
@@ -22,8 +24,10 @@ from md_platform.settings import KeptFor
 from md_platform.storage.live_rows import Stored
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.spool import Spool, Spooled
+from streaming.lag import Lag
 from streaming.remembering import TAIL_NS
 from streaming.run import LEAST_FREE_BYTES
+from streaming.venue_quality import VenueQuality
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +56,8 @@ class Writer:
         self._after: dict[Path, int] = {}
         self._looked_at = self._kept_at = self._forgot_at = float("-inf")
         self._failures = 0
+        self._lags: defaultdict[Path, Lag] = defaultdict(Lag)
+        self._qualities: defaultdict[Path, VenueQuality] = defaultdict(VenueQuality)
         self.stored = 0
 
     def run(self) -> None:
@@ -96,7 +102,14 @@ class Writer:
         if rows:
             self._write(spool, rows, self._after[path])
             self._after[path] = rows[-1].id
-        told = {"row": self._after[path], "stored": self.stored, "behind_s": _behind_s(rows)}
+            self._lags[path].reached(rows[0].at_ns)
+        told = {
+            "row": self._after[path],
+            "stored": self.stored,
+            "behind_s": _behind_s(rows),
+            "lag_ms": self._lags[path].percentiles_ms(),
+            "quality": self._qualities[path].scores(),
+        }
         with contextlib.suppress(OSError):
             path.with_name(_BEAT).write_text(json.dumps(told))
         return sum(row.message.events for row in rows)
@@ -104,7 +117,8 @@ class Writer:
     def _write(self, spool: Spool, rows: list[Spooled], after: int) -> None:
         """Store `rows`, in ever smaller parts where they hold one that cannot be: that one goes to quarantine."""
         try:
-            self._write_events(spool, [event for row in rows for event in _kept(row)], rows[-1].id, after)
+            batches = [list(_kept(row)) for row in rows]
+            self._write_events(spool, list(itertools.chain.from_iterable(batches)), rows[-1].id, after)
         except Unstorable as error:
             if len(rows) == 1:
                 self._quarantine(spool, rows[0], after, str(error))
@@ -112,6 +126,9 @@ class Writer:
             half = len(rows) // 2
             self._write(spool, rows[:half], after)
             self._write(spool, rows[half:], rows[half - 1].id)
+        else:
+            for batch in batches:
+                self._qualities[spool.path].add(batch)
 
     def _write_events(self, spool: Spool, events: Sequence[Stored], upto: int, after: int) -> None:
         written = self._store.write(events, spool.id, upto, after)

@@ -100,7 +100,7 @@ def fired(
 
 @app.command()
 def run() -> None:
-    """Evaluate the rules until Ctrl-C; `mdp up` does it, too."""
+    """Evaluate the rules until Ctrl-C; `mdp up` does it, too. What fires also goes to the brokers of MDP_SINKS."""
     import signal
     import threading
 
@@ -109,10 +109,15 @@ def run() -> None:
     from md_platform.embedded.platform import database_url, redis_url
     from md_platform.settings import load_settings
     from md_platform.telemetry import configure_logging
+    from streaming.alert_relay import brokers, relay
+    from streaming.sink_url import sink_urls
 
     configure_logging()
     settings = load_settings()
     stopping = threading.Event()
+    sinks = brokers(sink_urls(settings.sinks.get_secret_value())) if settings.sinks else []
+    relaying = threading.Thread(target=relay, args=(redis_url(settings), sinks, stopping), daemon=True)
+    relaying.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     beat = Home.at(settings.home).path / "alerts.beat"
@@ -124,6 +129,7 @@ def run() -> None:
         allows_private=settings.alert_private_webhooks,
         beat=beat.touch,
     )
+    relaying.join()
 
 
 def _rules() -> "Rules":

@@ -31,6 +31,7 @@ from md_platform.errors import (
 )
 from md_platform.storage.migrate import migrate
 from md_platform_tests.local_server import Answer, serving
+from md_platform_tests.waiting import eventually
 
 ENTERPRISE = Tier("enterprise", 5_000, 500, 5_000)
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -50,15 +51,8 @@ def keys(database_url: str) -> Keys:
 @pytest.fixture
 def authenticator(keys: Keys, database_url: str, redis_url: str) -> Iterator[Authenticator]:
     with Authenticator(access(), database_url, redis_url) as opened:
-        wait_until(lambda: opened._revocations is not None and opened._revocations.is_connected)
+        eventually(lambda: opened._revocations is not None and opened._revocations.is_connected, 10)
         yield opened
-
-
-def wait_until(holds) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def claims(**changes: object) -> dict[str, object]:
@@ -125,7 +119,7 @@ def test_a_revoked_key_is_forgotten_at_once(keys: Keys, authenticator: Authentic
     keys.revoke(key.id)
     with redis.Redis.from_url(redis_url) as client:
         assert announce(client, key.id)
-    wait_until(lambda: authenticator.remembered(text) is None)
+    eventually(lambda: authenticator.remembered(text) is None, 10)
     with pytest.raises(NotAuthenticated):
         authenticator.authenticate(text)
     assert authenticator.remembered(other_text) is not None

@@ -20,6 +20,7 @@ from md_platform.embedded.home import Home
 from md_platform.embedded.processes import left_over
 from md_platform.storage.migrate import migrate
 from md_platform_tests.api_server import served, stores_of
+from md_platform_tests.waiting import eventually
 
 router = APIRouter(dependencies=[reader()])
 
@@ -58,13 +59,6 @@ def killable(
         stack.close()
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.1)
-
-
 def test_killed_and_back(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(assembly, "ROUTERS", (router,))
     monkeypatch.setattr(authenticator, "KEPT_S", 1.0)
@@ -97,14 +91,14 @@ def test_killed_and_back(open_folder: Path, tmp_path: Path, monkeypatch: pytest.
             assert (status("/api/v1/rows"), status("/api/v1/latest"), status("/readyz")) == (200, 503, 200)
             assert api.client.get("/readyz").json()["dependencies"]["redis"]["ok"] is False
             toggle_redis()
-            until(lambda: status("/api/v1/latest") == 200)
+            eventually(lambda: status("/api/v1/latest") == 200, 20)
 
             toggle_database()
             assert status("/api/v1/rows") == 503
             assert status("/readyz") == 503
-            until(lambda: status("/api/v1/latest") == 503)  # who it is cannot be asked any more
+            eventually(lambda: status("/api/v1/latest") == 503, 20)  # who it is cannot be asked any more
             toggle_database()
-            until(lambda: status("/api/v1/rows") == 200)
+            eventually(lambda: status("/api/v1/rows") == 200, 20)
             assert status("/api/v1/latest") == 200
         with psycopg.connect(database) as connection:
             (statuses,) = connection.execute(

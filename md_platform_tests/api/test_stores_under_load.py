@@ -24,9 +24,10 @@ from md_platform.domain.wire import encode
 from md_platform.embedded import postgres_running, valkey_running
 from md_platform.storage.live_store import LiveStore
 from md_platform.storage.migrate import migrate
-from md_platform_tests.api.test_stores_away import killable, until
+from md_platform_tests.api.test_stores_away import killable
 from md_platform_tests.api_server import served, stores_of
 from md_platform_tests.live_rows import BTC, MINUTE, bar
+from md_platform_tests.waiting import eventually
 
 CLIENTS = 8
 LOADED_S = 1.5
@@ -134,13 +135,13 @@ def loaded(
 
         loads = [pool.submit(asking, client, paths, seed, stop) for seed in range(CLIENTS)]
         try:
-            until(is_whole)
+            eventually(is_whole, 20)
             for_a_while("before")
             for name, toggle in toggles.items():
                 toggle()
                 for_a_while(f"without {name}")
                 toggle()
-                until(is_whole)
+                eventually(is_whole, 20)
                 for_a_while(f"with {name} again")
         finally:
             stop.set()
@@ -161,7 +162,7 @@ def test_under_load_every_answer_is_whole_or_says_what_it_lacks(open_folder: Pat
         with served(stores_of(tmp_path, database, redis, is_open=False), ApiConfig(is_open=False)) as api:
             toggles = {"redis": toggle_redis, "database": toggle_database}
             asked, spans = loaded(str(api.client.base_url), key, [bars, *others], toggles)
-            until(lambda: IN_FLIGHT._value.get() == 0)
+            eventually(lambda: IN_FLIGHT._value.get() == 0, 20)
             with psycopg.connect(database) as connection:
                 busy = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle'").fetchone()
             assert busy == (1,), "only this one asks"

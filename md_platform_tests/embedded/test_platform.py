@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,13 +17,7 @@ import redis
 
 from md_platform.embedded import postgres, valkey
 from md_platform.embedded.home import Home
-
-
-def eventually(holds: Callable[[], bool], timeout_s: float = 40) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.1)
+from md_platform_tests.waiting import eventually
 
 
 def count(database_url: str) -> int:
@@ -72,9 +64,9 @@ def test_it_survives_kill_9_of_every_part_and_of_itself(mdp):
     before = platform.children
     os.kill(before["postgres"], signal.SIGKILL)
     os.kill(before["redis"], signal.SIGKILL)
-    eventually(lambda: platform.children.get("postgres", before["postgres"]) != before["postgres"])
-    eventually(lambda: platform.children.get("redis", before["redis"]) != before["redis"])
-    eventually(lambda: postgres.answers(database_url) and valkey.answers(redis_url))
+    eventually(lambda: platform.children.get("postgres", before["postgres"]) != before["postgres"], 40)
+    eventually(lambda: platform.children.get("redis", before["redis"]) != before["redis"], 40)
+    eventually(lambda: postgres.answers(database_url) and valkey.answers(redis_url), 40)
     assert count(database_url) == count_keys(redis_url) == 1000
 
     platform.process.kill()

@@ -1,9 +1,9 @@
-"""A database that is away for long at a high rate: memory of the live process meanwhile, and how it is caught up after.
+"""A database or Redis that is away for long: memory of the live process meanwhile, and how it is caught up after.
 
-    python -m md_platform_tests.faults.outage [--rate 10000] [--minutes 3]
+    python -m md_platform_tests.faults.outage [--away database|redis] [--rate 10000] [--minutes 3]
 
-An hour's outage in small: what waits is on disk, so memory must not grow with it. Exit code 1 where the live process
-took more than GROWTH_MB, or a trade is not stored in the end.
+As many trades as 500 a second are in an hour, in three minutes: what waits is on disk, so memory must not grow with it.
+Exit code 1 where the live process took more than GROWTH_MB, or a trade is not stored or published in the end.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform_tests.benchmarks.feed_process import running
 from md_platform_tests.benchmarks.feed_venue import BASES
+from md_platform_tests.faults.follower import Follower
 from md_platform_tests.faults.rig import until
 from md_platform_tests.faults.servers import database, redis_server
 
@@ -37,16 +38,19 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=10_000, help="trades a second")
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long the database is away")
+    parser.add_argument("--minutes", type=float, default=3.0, help="for how long")
+    parser.add_argument("--away", choices=("database", "redis"), default="database", help="what is killed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mdp-outage-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may run as another user
-        return 0 if _tried(Path(folder), arguments.rate, arguments.minutes * 60) else 1
+        return 0 if _tried(Path(folder), arguments.away, arguments.rate, arguments.minutes * 60) else 1
 
 
-def _tried(folder: Path, rate: int, away_s: float) -> bool:
+def _tried(folder: Path, away: str, rate: int, away_s: float) -> bool:
     postgres, redis = database(folder / "postgres"), redis_server(folder / "redis")
     migrate(postgres.url)
+    follower = Follower(redis.url)
+    killed, arrived = (postgres, lambda: _stored(postgres.url)) if away == "database" else (redis, follower.trades)
     sent = int(rate * (away_s + 3 * _WARM_S))
     with _venue(folder) as addresses:
         environment = {
@@ -60,18 +64,19 @@ def _tried(folder: Path, rate: int, away_s: float) -> bool:
         }
         asked = ("--instruments", ",".join(f"binance:{base}-USDT" for base in BASES), "--channels", "trades")
         with running(environment, "write"), running(environment, *asked) as stream:
-            until(lambda: _stored(postgres.url) > 0, 60, "the first trades in the database")
+            until(lambda: arrived() > 0, 60, "the first trades")
             time.sleep(_WARM_S)
-            before_mb, at_kill = stream.memory_info().rss / _MB, _stored(postgres.url)
-            postgres.kill()
+            before_mb, at_kill = stream.memory_info().rss / _MB, arrived()
+            killed.kill()
             most_mb = _most_memory_mb(stream, away_s)
-            postgres.start()
+            killed.start()
             back = time.monotonic()
-            found = _caught_up(postgres.url, back, sent)
+            found = _caught_up(arrived, back, sent)
             after_mb = stream.memory_info().rss / _MB
+        follower.close()
         for server in (postgres, redis):
             server.close()
-    print(f"database away for {away_s:.0f} s at {rate:,} trades/s, {at_kill:,} stored before")
+    print(f"{away} away for {away_s:.0f} s at {rate:,} trades/s, {at_kill:,} arrived before")
     print(
         f"  live process: {before_mb:.0f} MB before, at most {most_mb:.0f} MB while it was away, {after_mb:.0f} MB after"
     )
@@ -87,13 +92,13 @@ def _most_memory_mb(process: psutil.Process, seconds: float) -> float:
     return most
 
 
-def _caught_up(url: str, back: float, sent: int) -> str:
-    """Watch the rows come in until all that were sent are there; how fast that was, and what never came."""
-    first = last = _stored(url)
+def _caught_up(arrived: Callable[[], int], back: float, sent: int) -> str:
+    """Watch the trades arrive until all that were sent are there; how fast that was, and what never came."""
+    first = last = arrived()
     fastest, grew_at = 0.0, time.monotonic()
     while True:
         time.sleep(_LOOK_EVERY_S)
-        now = _stored(url)
+        now = arrived()
         grew_at = time.monotonic() if now > last else grew_at
         fastest = max(fastest, (now - last) / _LOOK_EVERY_S)
         last = now
@@ -101,7 +106,7 @@ def _caught_up(url: str, back: float, sent: int) -> str:
             break
     took_s = grew_at - back
     return (
-        f"stored {last - first:,} rows in {took_s:.0f} s after it was back ({(last - first) / took_s:,.0f}/s, at most"
+        f"{last - first:,} trades arrived in {took_s:.0f} s after it was back ({(last - first) / took_s:,.0f}/s, at most"
         f" {fastest:,.0f}/s); sent {sent:,}, lost {sent - last:,}"
     )
 

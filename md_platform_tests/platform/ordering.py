@@ -2,7 +2,8 @@
 
 import datetime as dt
 
-from md_platform_tests.platform.running import Platform, eventually
+from md_platform_tests.platform.running import Platform
+from md_platform_tests.waiting import eventually
 
 FIRST = dt.date(2026, 10, 1)
 SHAPES = {"8x5": (8, 5), "5x8": (5, 8)}

@@ -12,10 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import polars as pl
@@ -32,8 +31,7 @@ from md_platform.embedded.processes import left_over
 from md_platform.orchestrator import Orchestrator
 from md_platform.storage.archive import Archive
 from md_platform.storage.lake import Lake
-
-T = TypeVar("T")
+from md_platform_tests.waiting import eventually
 
 START_S = 180
 LOAD_S = 1_200  # a busy machine takes its time; an idle one needs forty seconds
@@ -52,15 +50,6 @@ def installed(folder: Path) -> Path:
     shutil.copytree(package.parent / "sql", folder / "sql")
     shutil.copyfile(package.parent / "dagster.yaml", folder / "dagster.yaml")
     return folder
-
-
-def eventually(holds: Callable[[], T], timeout_s: float = 120, every_s: float = 0.5) -> T:
-    """What `holds` returns as soon as that is true."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(every_s)
-    return found
 
 
 class Platform:

@@ -18,7 +18,8 @@ from polars.testing import assert_frame_equal
 
 from md_platform.catalog.chain import ARCHIVED
 from md_platform.domain.schemas import DATASETS
-from md_platform_tests.platform.running import Platform, eventually
+from md_platform_tests.platform.running import Platform
+from md_platform_tests.waiting import eventually
 
 TRIALS = int(os.environ.get("MDP_KILL_TRIALS", "1"))
 VICTIMS = ("run worker", "mdp up", "code-server", "run worker", "postgres", "mdp up", "sandbox", "run worker")

@@ -12,8 +12,9 @@ from polars.testing import assert_frame_equal
 
 from md_platform.catalog.ranges import Range
 from md_platform.domain.intervals import Interval
-from md_platform_tests.platform.running import Platform, eventually
+from md_platform_tests.platform.running import Platform
 from md_platform_tests.rows import day_of_bars
+from md_platform_tests.waiting import eventually
 
 IMPORTED, DAY = "file:BTC-USD", dt.date(2024, 2, 27)
 CONFIGURED = {"sandbox:BTC-USDT": "BTCUSDT", "sandbox:LTC-USDT": "LTCUSDT"}

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from md_platform.domain.intervals import UTC
-from md_platform_tests.platform.running import Platform, eventually
+from md_platform_tests.platform.running import Platform
 from md_platform_tests.rows import day_of_bars
+from md_platform_tests.waiting import eventually
 
 LTC = "sandbox:LTC-USDT"
 BODY = {"ids": ["sandbox:LTCUSDT"], "start": "2026-09-01", "end": "2026-09-03"}

@@ -177,7 +177,7 @@ class MockKafka:
         self._handle = ctypes.c_void_p(library.rd_kafka_new(0, ctypes.c_void_p(library.rd_kafka_conf_new()), said, 512))
         self._cluster = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(self._handle, 1))
         self.url = f"kafka://{library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()}"
-        for topic in (b"market_data_feed", b"data_quality_events"):
+        for topic in (b"market_data_feed", b"data_quality_events", b"price_alerts"):
             library.rd_kafka_mock_topic_create(self._cluster, topic, 3, 1)
 
     def start(self) -> None:
@@ -216,6 +216,7 @@ async def kafka_holds(url: str) -> list[Held]:
     consumer = AIOKafkaConsumer(
         "market_data_feed",
         "data_quality_events",
+        "price_alerts",
         bootstrap_servers=url.removeprefix("kafka://"),
         auto_offset_reset="earliest",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,8 +35,9 @@ from streaming.run import LiveProcess, StreamConfig, replay, served_until
 from streaming.subscriptions import by_venue
 from streaming.tracked import Tail
 
-PAIRS = ("BTC-USDT", "LTC-USDT")  # one that trades often, one that may not trade before it is cut
+PAIRS = ("BTC-USDT", "LTC-USDT")
 CHANNELS: tuple[Channel, ...] = ("trades", "quotes", "book")
+TIMES_AS_BUSY = 50  # each pair trades every few seconds, also at night and on week-ends
 
 
 def published(spool: Path) -> list[Published]:
@@ -69,6 +71,17 @@ async def said(spool: Path, kind: str, times: int, timeout_s: float = 60) -> lis
             await asyncio.sleep(0.5)
 
 
+async def each_traded(spool: Path, timeout_s: float = 60) -> None:
+    """Return as soon as there is a trade of every pair that happened after this call."""
+    since_ns, wanted = time.time_ns(), {f"binanceus:{pair}" for pair in PAIRS}
+    async with asyncio.timeout(timeout_s):
+        while True:
+            trades = [each for each in published(spool) if isinstance(each, Trade)]
+            if {each.instrument for each in trades if each.ts_event > since_ns} == wanted:
+                return
+            await asyncio.sleep(0.5)
+
+
 def test_trades_of_the_live_process_are_those_of_history_once_each_across_disconnects(tmp_path: Path) -> None:
     config = StreamConfig(
         [f"binanceus:{pair}" for pair in PAIRS],
@@ -83,16 +96,15 @@ def test_trades_of_the_live_process_are_those_of_history_once_each_across_discon
         urls = VenueUrls(rest=f"{sandbox.http}/binance", ws=f"{sandbox.ws}/binance")
         async with live(dataclasses.replace(config, urls={"binanceus": urls})):
             await said(config.spool, "connected", 1)
-            await asyncio.sleep(8)
+            await each_traded(config.spool)
             for times in (1, 2):
                 cut = {"kind": "disconnect", "surface": "live", "duration_s": 3.0}
                 await asyncio.to_thread(httpx.post, f"{sandbox.http}/control/faults", json=cut)
                 await said(config.spool, "connected", 1 + times)
-                await asyncio.sleep(3)
+                await each_traded(config.spool)
             await said(config.spool, "repaired", 2 * len(PAIRS))
-            await asyncio.sleep(2)
 
-    with running_sandbox() as sandbox:
+    with running_sandbox(activity=TIMES_AS_BUSY) as sandbox:
         asyncio.run(run(sandbox))
     events = published(config.spool)
     for pair in PAIRS:
@@ -116,7 +128,7 @@ def assert_equal_history(pair: str, trades: Sequence[Trade]) -> None:
     found = sorted(trades, key=lambda trade: int(trade.trade_id))
     first, last = (dt.datetime.fromtimestamp(trade.ts_event / 1e9, UTC) for trade in (found[0], found[-1]))
     around = Interval(first.replace(microsecond=0), last.replace(microsecond=0) + dt.timedelta(seconds=1))
-    history = {trade.trade_id: trade for trade in streamed(f"sandbox:{pair}", around)}
+    history = {trade.trade_id: trade for trade in streamed(f"sandbox:{pair}", around, TIMES_AS_BUSY)}
     whole = [history[id_] for id_ in range(int(found[0].trade_id), int(found[-1].trade_id) + 1)]
     assert [shown(trade) for trade in found] == [shown(trade) for trade in whole]
 
@@ -155,14 +167,14 @@ def test_other_protocols_stream_alike(exchange: str, rest: str, ws: str, tmp_pat
         links = CcxtLinks(exchange, urls, None)
         connection = Connection(exchange, feed, feed.name, subscribed, feed.urls, pipeline, pacer, links)
         task = asyncio.create_task(connection.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while sum(isinstance(each, Trade) for each in out) < 4 or not any(isinstance(each, Book) for each in out):
                 await asyncio.sleep(0.2)
                 pipeline.tick(running=True)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    with running_sandbox() as sandbox:
+    with running_sandbox(activity=TIMES_AS_BUSY) as sandbox:
         asyncio.run(run(sandbox))
     ids = [int(each.trade_id) for each in out if isinstance(each, Trade)]
     assert ids == list(range(ids[0], ids[0] + len(ids)))

@@ -22,6 +22,7 @@ from md_platform.storage.migrate import migrate
 from md_platform_tests.sandbox_server import running_sandbox
 
 ETH = "sandbox:ETH-USDT"
+TIMES_AS_BUSY = 3  # no minute without a trade, also at night and on week-ends
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -84,7 +85,11 @@ def test_bars_of_the_day_go_on_after_a_kill(
     database_url: str, redis_url: str, tmp_path: Path, *, with_database: bool
 ) -> None:
     migrate(database_url)
-    with running_sandbox() as venue, contextlib.ExitStack() as running, redis.Redis.from_url(redis_url) as client:
+    with (
+        running_sandbox(activity=TIMES_AS_BUSY) as venue,
+        contextlib.ExitStack() as running,
+        redis.Redis.from_url(redis_url) as client,
+    ):
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),

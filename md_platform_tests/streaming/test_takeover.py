@@ -17,7 +17,6 @@ import redis
 
 from md_platform.domain.events import Trade
 from md_platform.domain.wire import decode
-from md_platform.sandbox import listings
 from md_platform.sandbox.server import Endpoints
 from md_platform.storage.migrate import migrate
 from md_platform.storage.spool import Spool
@@ -26,7 +25,8 @@ from streaming.assignment import index_of
 
 INSTRUMENTS = ("sandbox:BTC-USDT", "sandbox:ETH-USDT", "sandbox:LINK-USDT")
 REPOSITORY = Path(__file__).parents[2]
-TIMES_AS_BUSY = 50
+TIMES_AS_BUSY = 50  # each trades every second, also at night and on week-ends
+PATIENCE_S = 90  # with three processes that start on a busy machine
 ports = itertools.count(18_420 + os.getpid() % 40 * 20)
 
 
@@ -93,7 +93,17 @@ class Machines:
         entries = self.redis.xrevrange(f"md:log:quotes:{instrument}", count=1)
         return entries[0][0] if entries else b""
 
-    def until_each_publishes(self, timeout_s: float = 40) -> float:
+    def until_each_trades(self) -> dict[str, int]:
+        """The newest trade of every instrument, as soon as there is one that is newer than at the call."""
+        before = {each: max(self.ids_published(each), default=0) for each in INSTRUMENTS}
+        now, deadline = before, time.monotonic() + PATIENCE_S
+        while any(now[each] == before[each] for each in INSTRUMENTS):
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.2)
+            now = {each: max(self.ids_published(each), default=0) for each in INSTRUMENTS}
+        return now
+
+    def until_each_publishes(self, timeout_s: float = PATIENCE_S) -> float:
         """Seconds until there is a new quote of every instrument."""
         began, before = time.monotonic(), {each: self.newest(each) for each in INSTRUMENTS}
         while any(self.newest(each) == before[each] for each in INSTRUMENTS):
@@ -102,7 +112,7 @@ class Machines:
         return time.monotonic() - began
 
     def until_told(self, process: int, what: str) -> None:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + PATIENCE_S
         while what not in (self.folder / f"{process}.log").read_text():
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.05)
@@ -111,30 +121,30 @@ class Machines:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3_000:]}" for path in sorted(self.folder.glob("*.log")))
 
     def judge(self, since: dict[str, int]) -> None:
-        """Everything that happened since is stored once, and published once."""
+        """Everything that happened since is stored once, and published once, what only history had among it."""
         counted = {}
+        upto = self.until_each_trades()
+        deadline = time.monotonic() + PATIENCE_S
         for instrument in INSTRUMENTS:
-            deadline = time.monotonic() + 30
-            upto = max(self.ids_published(instrument))
-            happened = set(self.ids_happened(instrument, since[instrument], upto))
-            while missing := happened - set(self.ids_stored(instrument)):
-                assert time.monotonic() < deadline, f"{instrument}: {sorted(missing)} never stored\n{self.logs()}"
+            happened = set(self.ids_happened(instrument, since[instrument], upto[instrument]))
+            while True:
+                stored, published = self.ids_stored(instrument), self.ids_published(instrument)
+                missing = (happened - set(stored)) | (happened - set(published))
+                if not missing:
+                    break
+                assert time.monotonic() < deadline, f"{instrument}: {sorted(missing)} are missing\n{self.logs()}"
                 time.sleep(0.2)
-            stored, published = self.ids_stored(instrument), self.ids_published(instrument)
             assert [id_ for id_, times in Counter(stored).items() if times > 1] == []
             assert [id_ for id_, times in Counter(published).items() if times > 1] == []
-            assert happened - set(published) == set()
             counted[instrument] = len(happened)
         print(f"each once, stored and published: {counted}")
-        assert sum(counted.values()) > 100
+        assert sum(counted.values()) > 30
 
 
 @pytest.fixture
-def machines(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+def machines(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Machines]:
     migrate(database_url)
-    for pair, trades_per_day in listings._ACTIVITY.items():
-        monkeypatch.setitem(listings._ACTIVITY, pair, trades_per_day * TIMES_AS_BUSY)
-    with running_sandbox() as venue:
+    with running_sandbox(activity=TIMES_AS_BUSY) as venue:
         found = Machines(venue, database_url, redis_url, tmp_path)
         try:
             yield found
@@ -151,7 +161,7 @@ def serving(machines: Machines, standby_home: str) -> tuple[subprocess.Popen[byt
     if standby_home != "one":
         machines.start(standby_home, "write")
     machines.until_told(2, "standing by")
-    return active, {each: max(machines.ids_published(each)) for each in INSTRUMENTS}
+    return active, machines.until_each_trades()
 
 
 @pytest.mark.parametrize("standby_home", ["one", "two"])
@@ -166,7 +176,6 @@ def test_a_standby_serves_within_ten_seconds_of_a_kill_and_nothing_is_lost_or_tw
     took_s = machines.until_each_publishes()
     print(f"served {took_s:.2f} s after the kill")
     assert took_s < 10
-    time.sleep(8)  # history is asked when a hole has settled
     machines.judge(since)
 
 
@@ -198,13 +207,10 @@ def test_a_changed_number_of_shards_loses_nothing(machines: Machines) -> None:
     machines.start("one", "write")
     two = [machines.start("one", "--shard", f"{index}/2") for index in range(2)]
     machines.until_each_publishes()
-    time.sleep(5)
-    since = {each: max(machines.ids_published(each)) for each in INSTRUMENTS}
+    since = machines.until_each_trades()
     for process in two:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(20) for process in two] == [0, 0]
+    assert [process.wait(PATIENCE_S) for process in two] == [0, 0]
     for index in range(3):
         machines.start("one", "--shard", f"{index}/3")
-    machines.until_each_publishes()
-    time.sleep(8)
     machines.judge(since)
