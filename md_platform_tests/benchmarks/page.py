@@ -27,7 +27,7 @@ _YEAR = 365
 _ROUNDS = 5
 _DRAGS = 3
 _DRAG_PX = 1_000
-_PANNING = ("devtools.timeline", "toplevel", "disabled-by-default-devtools.timeline.frame")
+_TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline"]  # which tells tasks as RunTask
 # Resolves with the time of the first frame that has the element, after which nothing is loading.
 _SHOWN = """selector => new Promise(resolve => {
   const look = () => document.querySelector(selector)?.checkVisibility()
@@ -83,7 +83,7 @@ def panning(browser: Browser, url: str) -> tuple[float, float]:
         box = page.locator(".canvas").bounding_box()
         assert box
         x, y = box["x"] + 100, box["y"] + box["height"] / 2
-        browser.start_tracing(page=page, categories=list(_PANNING))
+        browser.start_tracing(page=page, categories=_TRACED)
         page.evaluate(_FRAMES)
         for _ in range(_DRAGS):
             page.mouse.move(x, y)
