@@ -1,5 +1,6 @@
 # make up      start the platform on this machine, Ctrl-C stops it
 # make test    everything that a change must pass; sets itself up
+# make chromium  a browser for the tests of the page, where the machine has none
 # make platform-test  a real platform, end to end: loads, order, faults, ten kills; half an hour
 # make faults  every fault against real processes, thirty times kill -9, judged from outside; a quarter of an hour
 # make lint    style, types, imports
@@ -18,12 +19,12 @@ GATED := domain venues transforms storage quality
 # Test processes: more than the two cores of a small machine, as many tests wait for processes of the platform.
 WORKERS := 3
 
-.PHONY: up test platform-test faults lint bench soak schema constraints clean
+.PHONY: up test chromium platform-test faults lint bench soak schema constraints clean
 
 up: $(VENV)/.installed
 	@$(BIN)/mdp up
 
-test: $(VENV)/.developing
+test: $(VENV)/.developing chromium
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n $(WORKERS) $(GATED:%=--cov=md_platform/%) --cov-report=
 	@for package in $(GATED); do \
@@ -31,7 +32,15 @@ test: $(VENV)/.developing
 		$(BIN)/python -m coverage report --include="md_platform/$$package/*" --fail-under=$(GATE) || failed=1; \
 	done; test -z "$$failed"
 
-platform-test: $(VENV)/.developing
+# A browser for the tests of the page, which are skipped, and say so, where none can be had.
+chromium: $(VENV)/.developing
+	@look="$(BIN)/python -m md_platform_tests.page.chromium"; $$look >/dev/null && exit; \
+	echo "installing Chromium for the tests of the page"; \
+	{ test "$$(id -u)" = 0 && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } >/dev/null 2>&1; \
+	$$look || { $(BIN)/python -m playwright install chromium >/dev/null 2>&1; $$look; } || \
+	echo "no Chromium could be installed: the tests of the page are skipped"
+
+platform-test: $(VENV)/.developing chromium
 	MDP_KILL_TRIALS=10 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
 
 faults: $(VENV)/.developing
@@ -50,6 +59,7 @@ bench: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.live_path
 	$(BIN)/python -m md_platform_tests.benchmarks.api
 	$(BIN)/python -m md_platform_tests.benchmarks.gateway
+	$(BIN)/python -m md_platform_tests.benchmarks.page
 
 soak: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.benchmarks.soak

@@ -26,14 +26,16 @@ LONGEST_FIRST = ("platform", "faults", "page", "embedded", "api", "assets", "str
 
 
 class HeaviestFirst(LoadFileScheduling):
-    """A file of tests stays on one worker of xdist, and all of `platform` does, as these share what they load.
+    """A file of tests stays on one worker of xdist; all of `platform` does, and all of `page`, as these share one each.
 
     xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = "md_platform_tests/platform/"
-        return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
+        shared = (
+            folder for folder in ("md_platform_tests/platform/", "md_platform_tests/page/") if nodeid.startswith(folder)
+        )
+        return next(shared, None) or super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

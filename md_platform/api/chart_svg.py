@@ -1,6 +1,7 @@
-"""Bars and indicator values in, a chart as SVG out: candles or a line, volume below, lines of indicators above it."""
+"""Bars and indicator values in, a chart as SVG out: candles or a line, volume, indicators over it or in panes below."""
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,8 @@ import polars as pl
 Theme = Literal["light", "dark"]
 _TOP, _RIGHT, _BOTTOM, _LEFT = 34, 76, 26, 12
 _VOLUME_SHARE = 0.18
-_GRID_LINES = 6
+_PRICE_PANES = 3  # panes of indicators that are as high as the price's
+_BETWEEN = 10
 _LINES = ("#3b82f6", "#d97706", "#8b5cf6", "#0d9488", "#db2777")
 
 
@@ -27,9 +29,17 @@ class Colours:
 
 
 _COLOURS: dict[Theme, Colours] = {
-    "light": Colours("#ffffff", "#4a5564", "#dde1e7", "#087f73", "#b4480c"),
+    "light": Colours("#ffffff", "#4a5564", "#dde1e7", "#067065", "#ad440a"),
     "dark": Colours("#12171e", "#b1bac6", "#222a35", "#3cc4b2", "#f0925a"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An output of an indicator, a value a bar or null: over the price (pane 0) or in a pane below (1, 2, …)."""
+
+    values: pl.Series
+    pane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Places of prices and bars."""
+    """Places of values and bars in one pane."""
 
     low: float
     high: float
@@ -54,56 +64,106 @@ class _Scale:
     bottom: float
     step: float
 
-    def y(self, price: float) -> float:
-        return self.bottom - (price - self.low) / (self.high - self.low or 1.0) * (self.bottom - self.top)
+    def y(self, value: float) -> float:
+        return self.bottom - (value - self.low) / (self.high - self.low or 1.0) * (self.bottom - self.top)
 
     def x(self, n: int) -> float:
         return _LEFT + (n + 0.5) * self.step
 
 
-def chart_svg(bars: pl.DataFrame, lines: Sequence[pl.Series], drawing: Drawing) -> str:
-    """The chart of `bars` (open_time, open, high, low, close, volume); each of `lines` has a value a bar, or null."""
+def chart_svg(bars: pl.DataFrame, lines: Sequence[Line], drawing: Drawing) -> str:
+    """The chart of `bars` (open_time, open, high, low, close, volume)."""
     colours = _COLOURS[drawing.theme]
-    inner = drawing.width - _LEFT - _RIGHT
-    bottom = (drawing.height - _BOTTOM) * (1 - (_VOLUME_SHARE if drawing.has_volume else 0))
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.width} {drawing.height}"'
             f' width="{drawing.width}" height="{drawing.height}" font-family="sans-serif" font-size="12">'
         ),
         f'<rect width="100%" height="100%" fill="{colours.ground}"/>',
-        f'<text x="{_LEFT}" y="20" fill="{colours.ink}" font-size="14">{escape(drawing.title)}</text>',
+        f'<text x="{_LEFT}" y="17" fill="{colours.ink}" font-size="14">{escape(drawing.title)}</text>',
     ]
     if bars.is_empty():
         parts.append(f'<text x="{_LEFT}" y="60" fill="{colours.ink}">no bars in this range</text>')
         return "".join([*parts, "</svg>"])
-    lows, highs = [bars["low"].min(), *(s.min() for s in lines)], [bars["high"].max(), *(s.max() for s in lines)]
-    low, high = min(_numbers(lows)), max(_numbers(highs))
-    scale = _Scale(low, high, _TOP, bottom - 8, inner / bars.height)
-    parts += _grid(bars, scale, drawing, colours)
-    if drawing.has_volume:
-        parts += _volume(bars, scale, drawing, colours)
-    parts += _candles(bars, scale, colours) if drawing.kind == "candles" else [_line(bars["close"], scale, _LINES[0])]
-    for n, series in enumerate(lines):
-        colour = _LINES[n % len(_LINES)]
-        parts.append(_line(series, scale, colour))
-        parts.append(f'<text x="{_LEFT + 110 * n}" y="{_TOP + 14}" fill="{colour}">{escape(series.name)}</text>')
+    panes = 1 + max((line.pane for line in lines), default=0)
+    each = (drawing.height - _TOP - _BOTTOM) / (_PRICE_PANES + panes - 1)
+    parts += _times(bars, drawing, colours)
+    for pane in range(panes):
+        top = _TOP + (each * (_PRICE_PANES + pane - 1) if pane else 0)
+        bottom = top + (each if pane else each * _PRICE_PANES)
+        shown = [(n, line.values) for n, line in enumerate(lines) if line.pane == pane]
+        parts += _pane(bars, shown, drawing, (top, bottom)) if pane else _prices(bars, shown, drawing, bottom)
     return "".join([*parts, "</svg>"])
 
 
-def _grid(bars: pl.DataFrame, scale: _Scale, drawing: Drawing, colours: Colours) -> list[str]:
+def _prices(bars: pl.DataFrame, lines: Sequence[tuple[int, pl.Series]], drawing: Drawing, bottom: float) -> list[str]:
+    """The pane of the price: its bars, what is drawn over them, and volume at its foot."""
+    colours = _COLOURS[drawing.theme]
+    foot = bottom - (bottom - _TOP) * (_VOLUME_SHARE if drawing.has_volume else 0)
+    series = [bars["low"], bars["high"], *(values for _, values in lines)]
+    scale = _scale(series, (_TOP, foot - _BETWEEN), bars.height, drawing)
+    parts = _grid(scale, drawing, colours, lines=6)
+    if drawing.has_volume:
+        parts += _volume(bars, scale, bottom, colours)
+    parts += _candles(bars, scale, colours) if drawing.kind == "candles" else [_line(bars["close"], scale, _LINES[0])]
+    return [*parts, *_lines(lines, scale)]
+
+
+def _pane(
+    bars: pl.DataFrame, lines: Sequence[tuple[int, pl.Series]], drawing: Drawing, span: tuple[float, float]
+) -> list[str]:
+    """The pane of one indicator, from `span`'s top to its bottom."""
+    colours, (top, bottom) = _COLOURS[drawing.theme], span
+    scale = _scale([values for _, values in lines], (top + 2 * _BETWEEN, bottom), bars.height, drawing)
+    border = f'<path d="M0 {top + 6:.1f}H{drawing.width}" stroke="{colours.grid}" stroke-width="2"/>'
+    return [border, *_grid(scale, drawing, colours, lines=3), *_lines(lines, scale)]
+
+
+def _scale(series: Sequence[pl.Series], span: tuple[float, float], count: int, drawing: Drawing) -> _Scale:
+    known = _numbers([bound for each in series for bound in (each.min(), each.max())])
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    return _Scale(low, high, *span, (drawing.width - _LEFT - _RIGHT) / count)
+
+
+def _grid(scale: _Scale, drawing: Drawing, colours: Colours, lines: int) -> list[str]:
     right = drawing.width - _RIGHT
     parts = []
-    for n in range(_GRID_LINES):
-        price = scale.low + (scale.high - scale.low) * n / (_GRID_LINES - 1)
-        y = scale.y(price)
+    for value in _ticks(scale.low, scale.high, lines):
+        y = scale.y(value)
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="{colours.grid}"/>')
-        parts.append(f'<text x="{right + 6}" y="{y + 4:.1f}" fill="{colours.ink}">{price:,.6g}</text>')
+        parts.append(f'<text x="{right + 6}" y="{y + 4:.1f}" fill="{colours.ink}">{value:,.6g}</text>')
+    return parts
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten, `most` at most."""
+    span = high - low
+    if span <= 0:
+        return [low]
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= most)
+    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)][:most]
+
+
+def _times(bars: pl.DataFrame, drawing: Drawing, colours: Colours) -> list[str]:
     times: list[dt.datetime] = bars["open_time"].to_list()
-    is_long = times[-1] - times[0] > dt.timedelta(days=3)
-    for n in range(0, len(times), max(1, len(times) // 8)):
-        text = f"{times[n]:%Y-%m-%d}" if is_long else f"{times[n]:%d %b %H:%M}"
-        parts.append(f'<text x="{scale.x(n):.1f}" y="{drawing.height - 8}" fill="{colours.ink}">{text}</text>')
+    is_long = times[-1] - times[0] > dt.timedelta(days=60)
+    step = (drawing.width - _LEFT - _RIGHT) / len(times)
+    every = max(1, math.ceil(110 / step))
+    return [
+        f'<text x="{_LEFT + (n + 0.5) * step:.1f}" y="{drawing.height - 8}" fill="{colours.ink}">'
+        f"{times[n]:{'%Y-%m-%d' if is_long else '%d %b %H:%M'}}</text>"
+        for n in range(0, len(times), every)
+    ]
+
+
+def _lines(lines: Sequence[tuple[int, pl.Series]], scale: _Scale) -> list[str]:
+    """Each with its name above, in its colour."""
+    parts = []
+    for place, (n, series) in enumerate(lines):
+        colour = _LINES[n % len(_LINES)]
+        name = f'<text x="{_LEFT + 130 * place}" y="{scale.top - 2}" fill="{colour}">{escape(series.name)}</text>'
+        parts += [_line(series, scale, colour), name]
     return parts
 
 
@@ -121,11 +181,11 @@ def _candles(bars: pl.DataFrame, scale: _Scale, colours: Colours) -> list[str]:
     return [f'<path d="{"".join(paths)}" fill="{c}" stroke="{c}"/>' for c, paths in wicks.items() if paths]
 
 
-def _volume(bars: pl.DataFrame, scale: _Scale, drawing: Drawing, colours: Colours) -> list[str]:
-    bottom, most = drawing.height - _BOTTOM, max(_numbers([bars["volume"].max()]), default=0.0) or 1.0
-    room, half = bottom - scale.bottom - 8, max(0.4, scale.step * 0.35)
+def _volume(bars: pl.DataFrame, scale: _Scale, bottom: float, colours: Colours) -> list[str]:
+    most = max(_numbers([bars["volume"].max()]), default=0.0) or 1.0
+    room, half = bottom - scale.bottom - _BETWEEN, max(0.4, scale.step * 0.35)
     path = "".join(
-        f"M{scale.x(n) - half:.1f} {bottom}v{-volume / most * room:.1f}h{2 * half:.1f}V{bottom}z"
+        f"M{scale.x(n) - half:.1f} {bottom:.1f}v{-volume / most * room:.1f}h{2 * half:.1f}V{bottom:.1f}z"
         for n, volume in enumerate(bars["volume"])
     )
     return [f'<path d="{path}" fill="{colours.ink}" opacity="0.35"/>']

@@ -30,12 +30,17 @@ _PERIODS = {name: Timeframe(length) for length, names in PERIOD_ASSETS.items() f
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What there is of one instrument: letter n of `calendar` is the n-th period from `first` on."""
+    """What there is of one instrument: letter n of `calendar` is the n-th period from `first` on.
+
+    `score` is the mean of the measured ones, None where none is.
+    """
 
     instrument: str
     first: dt.date
     last: dt.date
     rows: int
+    bytes: int
+    score: float | None
     statuses: Mapping[str, int]
     calendar: str
 
@@ -76,7 +81,18 @@ def coverages(dataset: str, partitions: pl.DataFrame) -> list[Coverage]:
             letters.append(LETTERS[statuses[date]] if date in statuses else "-")
             date = after(date)
         counts = Counter(statuses.values())
-        found.append(Coverage(str(instrument), min(statuses), last, int(rows["rows"].sum()), counts, "".join(letters)))
+        found.append(
+            Coverage(
+                instrument=str(instrument),
+                first=min(statuses),
+                last=last,
+                rows=int(rows["rows"].sum()),
+                bytes=int(rows["bytes"].sum()),
+                score=rows.select(pl.col("score").mean()).item(),
+                statuses=counts,
+                calendar="".join(letters),
+            )
+        )
     return found
 
 

@@ -205,7 +205,7 @@ class Ledger:
     def scores(
         self, dataset: str, instruments: Iterable[str], start: dt.date | None = None, end: dt.date | None = None
     ) -> pl.DataFrame:
-        """Partitions with `start <= date < end` in brief: status, score, rows, expected and missing rows, source.
+        """Partitions with `start <= date < end` in brief: status, score, size, expected and missing rows, source.
 
         Sorted by instrument and date; what was not measured is null.
         """

@@ -14,7 +14,8 @@ ORDER BY dataset, instrument, date
 """
 
 SCORES = """
-SELECT instrument, date, status, score, rows, (evidence ->> 'expected')::bigint, (evidence ->> 'missing')::bigint,
+SELECT instrument, date, status, score, rows, bytes,
+       (evidence ->> 'expected')::bigint, (evidence ->> 'missing')::bigint,
        jsonb_array_length(coalesce(evidence -> 'gaps', '[]')),
        (SELECT coalesce(sum(value::bigint), 0)::bigint FROM jsonb_each_text(coalesce(evidence -> 'quarantined', '{}'))),
        source
@@ -31,7 +32,7 @@ SCORES_SCHEMA = pl.Schema(
         "date": pl.Date(),
         "status": pl.String(),
         "score": pl.Float64(),
-        **dict.fromkeys(("rows", "expected", "missing", "gaps", "quarantined"), pl.Int64()),
+        **dict.fromkeys(("rows", "bytes", "expected", "missing", "gaps", "quarantined"), pl.Int64()),
         "source": pl.String(),
     }
 )

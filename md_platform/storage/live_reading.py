@@ -122,6 +122,9 @@ class LiveReader:
         except adbc_driver_manager.Error as error:
             self.close()
             raise _storage_error(error) from None
+        except OSError as error:  # Arrow's, for what breaks off while rows are read
+            self.close()
+            raise StorageUnavailable(f"the database broke off: {first_line(error)}") from None
 
 
 def _storage_error(error: adbc_driver_manager.Error) -> StorageError:

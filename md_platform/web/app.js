@@ -12,8 +12,9 @@ const VIEWS = {
   chart: { title: "Chart", load: () => import("./views/chart.js") },
   market: { title: "Market", load: () => import("./views/market.js") },
   health: { title: "Health", load: () => import("./views/health.js") },
-  keys: { title: "Exports & keys", load: () => import("./views/keys.js") },
+  keys: { title: "Exports", load: () => import("./views/keys.js") },
 };
+const SIGN_IN = { title: "Sign in", load: () => import("./views/sign_in.js") };
 const AGAIN_MS = 3000;
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
@@ -26,7 +27,7 @@ async function showView() {
   shown = new AbortController();
   const { signal } = shown;
   const at = current();
-  const view = VIEWS[at.view] ?? VIEWS.catalog;
+  const view = at.view === "sign-in" ? SIGN_IN : (VIEWS[at.view] ?? VIEWS.catalog);
   drawTabs(at.view);
   document.title = `${at.argument ? `${at.argument} · ` : ""}${view.title} · md-platform`;
   const host = h("div", { class: `view ${at.view}` }, loading());
@@ -50,13 +51,22 @@ function drawEnd() {
   const other = theme() === "dark" ? "light" : "dark";
   put(document.getElementById("bar-end"),
     h("span", { class: "live", id: "live", "data-state": "off", title: "Live data, by WebSocket" }, h("span", {}, "not live")),
+    h("time", { class: "clock muted", title: "All times are UTC" }),
     h("button", { class: "quiet", "aria-label": `Use ${other} colours`, title: `${other} colours (t)`, onclick: turn }, theme() === "dark" ? "☀" : "☾"),
     h("button", { class: "quiet", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: help }, "?"));
 }
 
+/** The bar's end again, in other words for the other theme; what is live stays. */
 function turn() {
+  const live = document.getElementById("live");
   chooseTheme(theme() === "dark" ? "light" : "dark");
   drawEnd();
+  document.getElementById("live").replaceWith(live);
+  tick();
+}
+
+function tick() {
+  document.querySelector(".clock").textContent = `${new Date().toISOString().slice(11, 19)} UTC`;
 }
 
 function help() {
@@ -90,9 +100,10 @@ onApi("back", () => {
 onApi("slow", () => away || tell("slow", "The API takes its time…"));
 onApi("quick", () => banner.querySelector("[data-kind=slow]") && tell(null));
 onApi("refused", () => {
+  if (current().view === "sign-in") return;
   const had = credential.get() !== null;
   credential.drop();
-  tell("refused", had ? "Your credential is not valid any more." : "This platform asks who you are.");
+  tell("refused", had ? "Your credential is not valid any more." : "This platform asks who you are.", h("a", { href: link("sign-in") }, "Sign in"));
 });
 
 Object.keys(VIEWS).forEach((id, n) => shortcut(String(n + 1), VIEWS[id].title, () => (location.hash = link(id))));
@@ -101,4 +112,6 @@ shortcut("?", "this help", help);
 addEventListener("hashchange", showView);
 apply();
 drawEnd();
+tick();
+setInterval(tick, 1000);
 showView();

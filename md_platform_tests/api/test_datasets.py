@@ -95,7 +95,7 @@ def test_a_dataset_tells_its_columns(api):
 def test_coverage_is_a_letter_a_day(api):
     page = ask(api, "datasets/cleaned_bars/coverage")
     assert page["instruments"] == [
-        {"instrument": BTC, "first": "2024-03-04", "last": "2024-03-06", "rows": 2880,
+        {"instrument": BTC, "first": "2024-03-04", "last": "2024-03-06", "rows": 2880, "bytes": 0, "score": 0.95,
          "statuses": {"degraded": 1, "ok": 1}, "calendar": "d-o"}
     ]  # fmt: skip
     assert page["next_after"] is None

@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+import re
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
@@ -265,6 +266,19 @@ def test_what_is_drawn_in_longer_bars_keeps_every_extreme(api):
     assert drawn["volume"].sum() == pytest.approx(minutes["volume"].sum())
     assert (drawn["open"][0], drawn["close"][-1]) == (minutes["open"][0], minutes["close"][-1])
     assert ask(api, f"bars/{PATH}", timeframe="1m", max_points=10_000, **span)["meta"]["timeframe"] == "1m"
+
+
+def test_an_indicator_that_is_no_price_is_drawn_in_a_pane_of_its_own(api):
+    span = {"start": START.isoformat(), "end": END.isoformat(), "timeframe": "1h", "volume": False}
+
+    def foot(indicators: str) -> float:
+        """How far down candles reach."""
+        svg = api.client.get(f"/api/v1/charts/{PATH}.svg", params={**span, "indicators": indicators}).text
+        paths = [path.get("d", "") for path in ET.fromstring(svg).iterfind(".//{*}path")]
+        return max(float(y) for path in paths if "z" in path for y in re.findall(r"V([\d.]+)", path))
+
+    assert foot("") == foot("sma(2)")  # over the prices, and within them
+    assert foot("") > foot("rsi(14)") > foot("rsi(14);macd(12,26,9)")
 
 
 def test_a_chart_is_drawn_as_svg_and_png(api):

@@ -1,48 +1,35 @@
-"""A platform with data and a browser that looks at it: Chromium, the system's or Playwright's own; without one, skipped."""
+"""A platform with data, and a browser that looks at it."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from playwright.sync_api import Browser, Error, Playwright, sync_playwright
+from playwright.sync_api import Browser
 
+from md_platform.embedded import postgres_running, valkey_running
+from md_platform_tests.page.chromium import browser
 from md_platform_tests.page.looking import Looking
 from md_platform_tests.page.page_platform import Platform, running
+
+__all__ = ["browser"]
 
 DAYS = 30
 
 
-@pytest.fixture(scope="module")
-def platform(open_folder: Path, module_database_url: str, _redis_server_url: str) -> Iterator[Platform]:
-    """A platform for a module's tests, which change nothing in it that another one looks at.
+@pytest.fixture(scope="session")
+def platform(open_folder: Path) -> Iterator[Platform]:
+    """A platform for all tests here, with servers of its own, as it publishes meanwhile.
 
-    It ends with the module: it publishes into the Redis that all tests of this process share.
+    Tests change nothing in it that another one looks at.
     """
-    with redis.Redis.from_url(_redis_server_url) as client:
-        client.flushall()
     folder = Path(tempfile.mkdtemp(prefix="page-", dir=open_folder))
-    with running(folder, module_database_url, _redis_server_url, DAYS) as platform:
+    with (
+        valkey_running(folder / "redis") as redis_url,
+        postgres_running(folder / "postgres", durable=False) as database_url,
+        running(folder, database_url, redis_url, DAYS) as platform,
+    ):
         yield platform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Playwright runs an event loop of its own in this thread: no test with asyncio.run may come before it ends."""
-    with sync_playwright() as playwright:
-        browser = _launched(playwright)
-        yield browser
-        browser.close()
-
-
-def _launched(playwright: Playwright) -> Browser:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        return playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-    except Error:
-        pytest.skip("no Chromium: `playwright install chromium`, or the system's own")
 
 
 @pytest.fixture

@@ -8,14 +8,16 @@ _PATIENCE_MS = 20_000
 
 
 class Looking:
-    """`complaints` are console errors and exceptions, `strangers` addresses of neither the API nor its gateway."""
+    """`url` is the page's, `complaints` are console errors and exceptions, `strangers` addresses of neither the API nor
+    its gateway.
+    """
 
     def __init__(
         self, browser: Browser, url: str, gateway_port: int, *, width: int = 1440, theme: str = "light"
     ) -> None:
         self.complaints: list[str] = []
         self.strangers: list[str] = []
-        self._url = url
+        self.url = url
         self._own = (url, f"ws://127.0.0.1:{gateway_port}", "blob:")
         self._context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light"
@@ -33,7 +35,7 @@ class Looking:
 
     def at(self, address: str) -> Page:
         """The page at `address`, as catalog/sandbox:BTC-USDT."""
-        self.page.goto(f"{self._url}/#/{address}")
+        self.page.goto(f"{self.url}/#/{address}")
         return self.page
 
     def text(self, selector: str) -> str:

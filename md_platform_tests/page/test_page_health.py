@@ -12,7 +12,9 @@ def test_feeds_and_stores_tell_how_they_are(look: Looking):
     assert said.count("connected") == 3
     page.locator('[aria-label="Connections"] tbody td:nth-child(3)').filter(has_text=".").first.wait_for()  # a rate
     assert look.text('[aria-label="Stores"]').count("answers") == 3
-    assert "nothing known" in page.locator('[aria-label="Freshness"] tr', has_text=EMPTY).inner_text()
+    assert (
+        "not streamed" in page.locator('[aria-label="Instruments"] tr', has_text=EMPTY.partition(":")[2]).inner_text()
+    )
 
 
 def test_an_alert_is_set_fires_and_is_removed(look: Looking):

@@ -35,6 +35,21 @@ def test_a_slow_api_is_told(look: Looking):
     assert BTC in look.text("h1")
 
 
+def test_nothing_may_run_inline_or_come_from_elsewhere(look: Looking):
+    page = look.at("catalog")
+    page.locator("tbody tr[data-href]").first.wait_for()
+    page.evaluate("""() => {
+      const script = document.createElement("script");
+      script.textContent = "window.hasRun = true";
+      document.head.append(script);
+      return fetch("http://localhost:9/").catch(() => null);
+    }""")
+    assert page.evaluate("window.hasRun") is None
+    assert sum("Content Security Policy" in said for said in look.complaints) >= 2
+    look.complaints.clear()
+    look.strangers.clear()
+
+
 @pytest.fixture
 def closed(tmp_path, database_url, redis_url, browser: Browser):
     migrate(database_url)

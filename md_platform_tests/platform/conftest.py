@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from md_platform_tests.page.chromium import browser
 from md_platform_tests.platform import ordering
 from md_platform_tests.platform.running import Platform, installed
+
+__all__ = ["browser"]
 
 HERE = Path(__file__).parent
 

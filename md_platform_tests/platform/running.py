@@ -67,6 +67,7 @@ class Platform:
             "MDP_SANDBOX_PORT": str(sandbox_port),
             "MDP_API_PORT": str(free_port()),
             "MDP_GATEWAY_PORT": str(free_port()),
+            "MDP_STREAM_PORT": str(free_port()),
             "MDP_FIRST_LOAD_DAYS": "0",
             "MDP_STREAM": "false",
             "PYTHONPATH": str(installation),

@@ -7,7 +7,7 @@ import resvg_py
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from md_platform.api.chart_svg import Drawing, Theme, chart_svg
+from md_platform.api.chart_svg import Drawing, Line, Theme, chart_svg
 from md_platform.api.dependencies import ConfigOf, StoresOf, reader
 from md_platform.api.routes.asking import InstrumentName, TimeframeText, TimeText, bounded, calendar_of
 from md_platform.domain.indicators import parse_spec
@@ -39,7 +39,12 @@ def chart(
     end: TimeText = None,
     kind: Literal["candles", "line"] = "candles",
     indicators: Annotated[
-        str, Query(max_length=300, description="over the price, separated by semicolons", examples=["ema(20);sma(50)"])
+        str,
+        Query(
+            max_length=300,
+            description="over the price or in panes below, separated by semicolons",
+            examples=["ema(20);sma(50)"],
+        ),
     ] = "",
     theme: Theme = "light",
     volume: Annotated[bool, Query(description="below the price")] = True,  # noqa: FBT002 - FastAPI passes it by name
@@ -56,11 +61,12 @@ def chart(
     if len(specs) > _MOST_INDICATORS:
         raise InvalidParameter(f"indicators are {_MOST_INDICATORS} at most, was {len(specs)}")
     bars = market.bars.read(query).rows
-    lines = []
+    lines: list[Line] = []
     if specs:
         values = market.indicators.values(query, specs, calendar_of(stores, id_)).rows
         values = bars.select("open_time").join(values, on="open_time", how="left", maintain_order="left")
-        lines = [series for series in values if series.name not in ("open_time", "is_closed")]
+        panes = {spec: n for n, spec in enumerate((s for s in specs if not s.indicator.overlay), 1)}
+        lines = [Line(values[column], panes.get(spec, 0)) for spec in specs for column in spec.columns]
     drawing = Drawing(f"{id_}  {length.value}", kind, theme, width, height, has_volume=volume)
     svg = chart_svg(bars, lines, drawing)
     content = svg.encode() if form == "svg" else bytes(resvg_py.svg_to_bytes(svg_string=svg))

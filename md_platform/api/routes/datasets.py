@@ -86,6 +86,8 @@ class InstrumentCoverage(BaseModel):
     first: dt.date
     last: dt.date
     rows: int
+    bytes: int
+    score: float | None = Field(description="mean of the partitions that were measured")
     statuses: dict[str, int] = Field(examples=[{"ok": 29, "degraded": 1}])
     calendar: str = Field(examples=["ooooodoo-o"])
 

@@ -62,6 +62,7 @@ class IndicatorInfo(BaseModel):
     parameters: list[ParameterInfo]
     outputs: list[OutputInfo]
     is_cumulative: bool = Field(description="counts from the first bar of the range")
+    is_overlay: bool = Field(description="its values are prices, to be drawn over them")
 
 
 class Asked(BaseModel):
@@ -172,4 +173,5 @@ def _info(known: Indicator) -> IndicatorInfo:
         parameters=parameters,
         outputs=outputs,
         is_cumulative=known.cumulative,
+        is_overlay=known.overlay,
     )

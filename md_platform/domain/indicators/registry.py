@@ -80,7 +80,8 @@ class Indicator:
 
     lookback: bars without a value at the start of a series. memory: bars of history from which a value equals the one
     of the whole series to 1e-9. cumulative: sums since the first bar, so that no memory suffices; stored values restart
-    (see compute_day). ascending: parameters that must grow in this order.
+    (see compute_day). ascending: parameters that must grow in this order. overlay: its outputs are prices,
+    to be drawn over them.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Indicator:
     source: str
     cumulative: bool
     ascending: tuple[str, ...]
+    overlay: bool
 
     @property
     def meaning(self) -> str:
@@ -163,6 +165,7 @@ def indicator(
     memory: _Count | None = None,
     cumulative: bool = False,
     ascending: tuple[str, ...] = (),
+    overlay: bool = False,
 ) -> Callable[[Callable[..., Outputs]], Callable[..., Outputs]]:
     """Register the decorated function. `inputs` names the bar columns it reads, separated by spaces.
 
@@ -185,6 +188,7 @@ def indicator(
             source=source,
             cumulative=cumulative,
             ascending=ascending,
+            overlay=overlay,
         )
         return function
 

@@ -25,6 +25,7 @@ from md_platform.domain.indicators.registry import (
     outputs=(Output("sma", "quote", "mean of the last closes"),),
     lookback=lambda period: period - 1,
     source="TA-Lib SMA",
+    overlay=True,
 )
 def sma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Simple moving average of the close."""
@@ -37,6 +38,7 @@ def sma(bars: Ohlcv, period: Period = 20) -> Outputs:
     lookback=lambda period: period - 1,
     memory=lambda period: period - 1 + ema_memory(period),
     source="TA-Lib EMA",
+    overlay=True,
 )
 def ema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Exponential moving average of the close, seeded with the SMA of the first `period` closes."""
@@ -48,6 +50,7 @@ def ema(bars: Ohlcv, period: Period = 20) -> Outputs:
     outputs=(Output("wma", "quote", "linearly weighted mean of the last closes, the latest weighs most"),),
     lookback=lambda period: period - 1,
     source="TA-Lib WMA",
+    overlay=True,
 )
 def wma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Linearly weighted moving average of the close."""
@@ -60,6 +63,7 @@ def wma(bars: Ohlcv, period: Period = 20) -> Outputs:
     lookback=lambda period: 2 * (period - 1),
     memory=lambda period: 2 * (period - 1) + ema_memory(period, stages=2),
     source="TA-Lib DEMA; P. Mulloy, Technical Analysis of Stocks & Commodities 12:1 (1994)",
+    overlay=True,
 )
 def dema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Double exponential moving average of the close."""
@@ -72,6 +76,7 @@ def dema(bars: Ohlcv, period: Period = 20) -> Outputs:
     lookback=lambda period: 3 * (period - 1),
     memory=lambda period: 3 * (period - 1) + ema_memory(period, stages=3),
     source="TA-Lib TEMA; P. Mulloy, Technical Analysis of Stocks & Commodities 12:1 (1994)",
+    overlay=True,
 )
 def tema(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Triple exponential moving average of the close."""
@@ -85,6 +90,7 @@ def tema(bars: Ohlcv, period: Period = 20) -> Outputs:
     # In pure noise its weight falls to (2/31)², whatever the period: the slowest it can forget.
     memory=lambda period: period + settled_after((2 / 31) ** 2),
     source="TA-Lib KAMA; P. Kaufman, Smarter Trading (1995), constants 2 and 30",
+    overlay=True,
 )
 def kama(bars: Ohlcv, period: Period = 10) -> Outputs:
     """Kaufman's adaptive moving average of the close; `period` is the window of its efficiency ratio."""
@@ -96,6 +102,7 @@ def kama(bars: Ohlcv, period: Period = 10) -> Outputs:
     outputs=(Output("hma", "quote", "WMA(√n) of 2·WMA(n/2) - WMA(n)"),),
     lookback=lambda period: period - 1 + int(period**0.5) - 1,
     source="TA-Lib HMA; A. Hull (2005)",
+    overlay=True,
 )
 def hma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Hull moving average of the close."""
@@ -126,6 +133,7 @@ def macd(bars: Ohlcv, fast: Period = 12, slow: Period = 26, signal: Period = 9) 
     # Two paths are one from the first reversal they share on; with the usual 0.02 they meet within tens of bars.
     memory=lambda acceleration, _: round(8 / acceleration),
     source="TA-Lib SAR; J. W. Wilder, New Concepts in Technical Trading Systems (1978)",
+    overlay=True,
 )
 def sar(
     bars: Ohlcv,
@@ -215,6 +223,7 @@ def aroonosc(bars: Ohlcv, period: Period = 14) -> Outputs:
     # reversals come the more seldom the wider the bands are.
     memory=lambda period, multiple: period + wilder_memory(period) + round(100 * multiple),
     source="TA-Lib SUPERTREND; O. Seban (2008)",
+    overlay=True,
 )
 def supertrend(bars: Ohlcv, period: Period = 10, multiple: Multiple = 3.0) -> Outputs:
     """SuperTrend: median price ± `multiple` average true ranges, ratcheted in the direction of the trend.
@@ -236,6 +245,7 @@ def supertrend(bars: Ohlcv, period: Period = 10, multiple: Multiple = 3.0) -> Ou
     lookback=lambda _conversion, base, span: span - 1 + base,
     source="G. Hosoda, Ichimoku Kinko Hyo (1969), over TA-Lib MIDPRICE",
     ascending=("conversion", "base", "span"),
+    overlay=True,
 )
 def ichimoku(bars: Ohlcv, conversion: Period = 9, base: Period = 26, span: Period = 52) -> Outputs:
     """Ichimoku lines as known at the bar: the cloud over it was drawn `base` bars before.

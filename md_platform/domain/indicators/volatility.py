@@ -75,6 +75,7 @@ def hv(bars: Ohlcv, period: Period = 20) -> Outputs:
     lookback=lambda period, atr_period, _: max(period - 1, atr_period),
     memory=lambda period, atr_period, _: max(period - 1 + ema_memory(period), atr_period + wilder_memory(atr_period)),
     source="C. Keltner (1960) as revised by L. Raschke: EMA of the close and ATR, over TA-Lib EMA and ATR",
+    overlay=True,
 )
 def keltner(bars: Ohlcv, period: Period = 20, atr_period: Period = 10, multiple: Multiple = 2.0) -> Outputs:
     """Keltner channel around the EMA of the close, as charts draw it; TA-Lib's KC is around that of the typical price.
@@ -95,6 +96,7 @@ def keltner(bars: Ohlcv, period: Period = 20, atr_period: Period = 10, multiple:
     ),
     lookback=lambda period: period - 1,
     source="TA-Lib DONCHIAN; R. Donchian (1960)",
+    overlay=True,
 )
 def donchian(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Donchian channel."""
@@ -114,6 +116,7 @@ def _bands(close: FloatArray, period: int, deviations: float) -> Outputs:
     ),
     lookback=lambda period, _: period - 1,
     source="TA-Lib BBANDS; J. Bollinger, Bollinger on Bollinger Bands (2001)",
+    overlay=True,
 )
 def bbands(bars: Ohlcv, period: Period = 20, deviations: Multiple = 2.0) -> Outputs:
     """Bollinger bands."""

@@ -91,6 +91,7 @@ def vroc(bars: Ohlcv, period: Shift = 14) -> Outputs:
     outputs=(Output("vwap", "quote", "mean typical price since UTC midnight, weighted by volume"),),
     lookback=lambda: 0,
     source="TA-Lib VWAP, restarted each UTC day",
+    overlay=True,
 )
 def vwap(bars: Ohlcv) -> Outputs:
     """Volume-weighted average price of the UTC day so far; NaN until something trades.
@@ -119,6 +120,7 @@ def volume_sma(bars: Ohlcv, period: Period = 20) -> Outputs:
     outputs=(Output("vwma", "quote", "mean of the last closes, weighted by volume"),),
     lookback=lambda period: period - 1,
     source="TA-Lib VWMA",
+    overlay=True,
 )
 def vwma(bars: Ohlcv, period: Period = 20) -> Outputs:
     """Volume-weighted moving average of the close; NaN where nothing traded in the window."""

@@ -18,19 +18,20 @@ export function request(timeframe, from, to) {
   return { timeframe, start: iso(from), end: iso(to), max_points: MAX_POINTS, fill: "previous", columns: COLUMNS };
 }
 
-/** `{timeframe, bars, gaps}`: bars that were filled are holes, `{time}` only; a gap is a run of them. */
+/** `{timeframe, bars, gaps}`: bars that were filled are holes, `{time}` only; a gap is a run of them, up to now. */
 export async function load(instrument, timeframe, from, to, signal) {
   const { meta, data } = await ask(`bars/${named(instrument)}`, request(timeframe, from, to), { signal });
   const bars = [];
   const gaps = [];
+  const length = SECONDS[meta.timeframe];
+  const running = Date.now() / 1000 - length; // what begins later is not over: nothing is missing of it
   for (let n = 0; n < data.open_time.length; n += 1) {
     const time = Date.parse(data.open_time[n]) / 1000;
     if (data.is_filled[n]) {
       bars.push({ time });
       const last = gaps.at(-1);
-      const length = SECONDS[meta.timeframe];
       if (last && last.to === time) last.to = time + length;
-      else gaps.push({ from: time, to: time + length });
+      else if (time <= running) gaps.push({ from: time, to: time + length });
     } else {
       bars.push({ time, open: data.open[n], high: data.high[n], low: data.low[n], close: data.close[n], volume: data.volume[n] });
     }

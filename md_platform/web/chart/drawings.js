@@ -14,8 +14,8 @@ export function keep(instrument, marks) {
   localStorage.setItem(key(instrument), JSON.stringify(marks));
 }
 
-/** A drawing under way: `kind` is line, level or note. `click({time, price})` gives the mark once it is whole. */
-export function drawing(kind, ask) {
+/** A drawing under way: `kind` is line, level or note. `click({time, price})` gives the mark once it has its places. */
+export function drawing(kind) {
   const points = [];
   return {
     hint: { line: "Click where the line begins, then where it ends", level: "Click at a price", note: "Click where the note belongs" }[kind],
@@ -23,8 +23,7 @@ export function drawing(kind, ask) {
       points.push(point);
       if (kind === "level") return { kind, price: point.price };
       if (kind === "line") return points.length === 2 ? { kind, points: [...points] } : null;
-      const text = ask();
-      return text ? { kind, ...point, text } : undefined;
+      return { kind, ...point };
     },
   };
 }

@@ -3,7 +3,6 @@
 import { ask, named } from "../core/api.js";
 import { iso } from "./bars.js";
 
-const OVER_THE_PRICE = ["sma", "ema", "wma", "dema", "tema", "kama", "hma", "sar", "supertrend", "ichimoku", "keltner", "donchian", "bbands", "vwap", "vwma"];
 let known = null;
 
 /** The registry, asked for once. */
@@ -23,9 +22,7 @@ export function specOf(info, values = info.parameters.map((each) => each.default
   return values.length ? `${info.name}(${values.join(",")})` : info.name;
 }
 
-export const isOverlay = (spec) => OVER_THE_PRICE.includes(parsed(spec).name);
-
-/** Values by output: `[{spec, label, isHistogram, isDots, points}]`. */
+/** Values by output: `[{spec, label, isOverlay, isHistogram, isDots, points}]`. */
 export async function values(instrument, timeframe, from, to, specs, signal) {
   if (!specs.length) return [];
   const infos = new Map((await registry(signal)).map((info) => [info.name, info]));
@@ -39,7 +36,7 @@ export async function values(instrument, timeframe, from, to, specs, signal) {
     return shown.map((output) => {
       const column = data[columnOf(data, output.name, numbers)] ?? [];
       const points = times.map((time, n) => (column[n] == null ? { time } : { time, value: column[n] }));
-      return { spec, label: output.name, isHistogram: output.name.endsWith("_hist"), isDots: name === "sar", points };
+      return { spec, label: output.name, isOverlay: info.is_overlay, isHistogram: output.name.endsWith("_hist"), isDots: name === "sar", points };
     });
   });
 }

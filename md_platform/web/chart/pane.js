@@ -2,8 +2,7 @@
 
 import * as charts from "../vendor/lightweight-charts/lightweight-charts.mjs";
 import { token } from "../core/dom.js";
-import { decimals } from "../core/format.js";
-import { isOverlay } from "./indicators.js";
+import { decimals, fixed } from "../core/format.js";
 import { Gaps, Marks } from "./primitives.js";
 
 const COLOURS = ["#3b82f6", "#d97706", "#8b5cf6", "#0d9488", "#db2777", "#65a30d", "#0891b2", "#b45309"];
@@ -48,7 +47,7 @@ export class Pane {
     this.price = this.chart.addSeries(type, { ...this.priceColours(), lineWidth: 2 }, 0);
     this.volume = this.chart.addSeries(charts.HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false }, 0);
     this.chart.priceScale("volume", 0).applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
-    this.gaps = new Gaps(() => `${token("ink-3")}26`);
+    this.gaps = new Gaps(() => ({ ground: `${token("ink-3")}26`, ink: token("ink-2") }));
     this.marks = new Marks(() => token("accent"));
     this.price.attachPrimitive(this.gaps);
     this.price.attachPrimitive(this.marks);
@@ -59,8 +58,9 @@ export class Pane {
     this.bars = bars;
     this.seconds = seconds;
     const last = bars.findLast((bar) => bar.close !== undefined);
-    if (last) this.price.applyOptions({ priceFormat: { type: "price", precision: decimals(last.close), minMove: 10 ** -decimals(last.close) } });
-    this.price.setData(this.kind === "candles" ? bars : bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close })));
+    if (last) this.digits = decimals(last.close);
+    this.price.applyOptions({ priceFormat: shown(this.digits) });
+    this.price.setData(this.kind === "candles" ? bars : broken(closes(bars), this.seconds));
     this.drawVolume();
     this.gaps.set(gaps, this.place);
     if (view) this.show(view);
@@ -85,15 +85,16 @@ export class Pane {
   /** Lines of indicators, over the price or in panes below, one a spec. */
   setIndicators(lines) {
     for (const { series } of this.lines) this.chart.removeSeries(series);
-    const panes = [...new Set(lines.map(({ spec }) => spec).filter((spec) => !isOverlay(spec)))];
+    const panes = [...new Set(lines.filter(({ isOverlay }) => !isOverlay).map(({ spec }) => spec))];
     this.lines = lines.map((line, n) => {
       const colour = COLOURS[n % COLOURS.length];
       const type = line.isHistogram ? charts.HistogramSeries : charts.LineSeries;
-      const options = { color: line.isHistogram ? `${colour}88` : colour, lineWidth: 1.5, priceLineVisible: false, lastValueVisible: !isOverlay(line.spec), lineVisible: !line.isDots, pointMarkersVisible: line.isDots };
+      const options = { color: line.isHistogram ? `${colour}88` : colour, lineWidth: 1.5, priceLineVisible: false, lastValueVisible: !line.isOverlay, lineVisible: !line.isDots, pointMarkersVisible: line.isDots };
       const size = Math.max(...line.points.slice(-500).map(({ value }) => Math.abs(value ?? 0)));
-      const series = this.chart.addSeries(type, { ...options, priceFormat: { type: "price", precision: decimals(size), minMove: 10 ** -decimals(size) } }, panes.indexOf(line.spec) + 1);
-      series.setData(line.points);
-      return { ...line, colour, series };
+      const digits = line.isOverlay ? this.digits : decimals(size * 10);
+      const series = this.chart.addSeries(type, { ...options, priceFormat: shown(digits) }, panes.indexOf(line.spec) + 1);
+      series.setData(line.isHistogram ? line.points : broken(line.points, this.seconds));
+      return { ...line, colour, digits, series };
     });
     this.chart.panes().forEach((pane, n) => pane.setStretchFactor(n ? 1 : 3));
   }
@@ -104,8 +105,8 @@ export class Pane {
     this.others = others.map(({ instrument, bars }, n) => {
       const colour = COLOURS[(n + 3) % COLOURS.length];
       const series = this.chart.addSeries(charts.LineSeries, { color: colour, lineWidth: 1.5, priceLineVisible: false, title: instrument.split(":")[1] }, 0);
-      series.setData(bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close })));
-      return { instrument, colour, series };
+      series.setData(broken(closes(bars), this.seconds));
+      return { instrument, colour, bars, series };
     });
     this.chart.priceScale("right").applyOptions({ mode: others.length ? charts.PriceScaleMode.Percentage : charts.PriceScaleMode.Normal });
   }
@@ -118,6 +119,13 @@ export class Pane {
   view() {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     return range && this.bars.length ? [this.timeAt(range.from), this.timeAt(range.to)] : null;
+  }
+
+  /** The index of the last bar that is to be seen, of the last one where there is none. */
+  lastShown() {
+    const right = this.chart.timeScale().getVisibleLogicalRange()?.to ?? Infinity;
+    const found = this.bars.findLastIndex(({ close }, n) => n <= right && close !== undefined);
+    return found < 0 ? this.bars.length - 1 : found;
   }
 
   show([from, to]) {
@@ -155,7 +163,31 @@ export class Pane {
     return index == null || price == null ? null : { time: Math.round(this.timeAt(index)), price };
   }
 
+  /** Move the view by a share of its width, or make it so many times as wide about its right edge. */
+  pan(share) {
+    const [from, to] = this.view();
+    this.show([from + (to - from) * share, to + (to - from) * share]);
+  }
+
+  zoom(times) {
+    const [from, to] = this.view();
+    this.show([to - (to - from) * times, to]);
+  }
+
   close() {
     this.chart.remove();
   }
+}
+
+const shown = (digits = 2) => ({ type: "custom", minMove: 10 ** -digits, formatter: (value) => fixed(value, digits) });
+const closes = (bars) => bars.map(({ time, close }) => (close === undefined ? { time } : { time, value: close }));
+
+/** Points of which none is joined with one beyond a hole: nothing is known in between. A point's colour is that of the
+ *  line to the next one. */
+function broken(points, seconds) {
+  return points.map((point, n) => {
+    const next = points[n + 1];
+    const isLast = next && (next.value === undefined || next.time - point.time > 1.5 * seconds);
+    return point.value !== undefined && isLast ? { ...point, color: "transparent" } : point;
+  });
 }

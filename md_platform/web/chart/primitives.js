@@ -1,10 +1,12 @@
 // What is drawn on a chart besides its series: shaded gaps, and people's own lines and notes.
 
-/** Shades `gaps` (`[{from, to}]`) behind the bars. */
+const ROOM_PX = 14; // for a cause that is written into its gap, along or across
+
+/** Shades `gaps` (`[{from, to, cause}]`) behind the bars, and says why where there is room for it. */
 export class Gaps {
-  constructor(colour) {
+  constructor(colours) {
     this.gaps = [];
-    this.colour = colour;
+    this.colours = colours;
   }
   attached({ chart, requestUpdate }) {
     Object.assign(this, { chart, requestUpdate });
@@ -18,11 +20,20 @@ export class Gaps {
   }
   draw(target) {
     target.useMediaCoordinateSpace(({ context, mediaSize }) => {
-      context.fillStyle = this.colour();
-      for (const { from, to } of this.gaps) {
+      const { ground, ink } = this.colours();
+      Object.assign(context, { font: "11px system-ui, sans-serif", textAlign: "center" });
+      for (const { from, to, cause } of this.gaps) {
         const [left, right] = [this.place(from), this.place(to)];
         if (left == null || right < 0 || left > mediaSize.width) continue;
+        context.fillStyle = ground;
         context.fillRect(left, 0, Math.max(1, right - left), mediaSize.height);
+        if (!cause || right - left < ROOM_PX) continue;
+        context.save();
+        context.fillStyle = ink;
+        context.translate((left + right) / 2, mediaSize.height / 2);
+        if (context.measureText(cause).width + ROOM_PX > right - left) context.rotate(-Math.PI / 2);
+        context.fillText(cause, 0, 4);
+        context.restore();
       }
     });
   }

@@ -1,7 +1,7 @@
 // One chart that loads what it shows: finer bars as one zooms in, older ones as one goes back, the running bar as it moves.
 
 import { h, put } from "../core/dom.js";
-import { change, compact, direction, price, time as timeText } from "../core/format.js";
+import { change, compact, direction, fixed, price, time as timeText } from "../core/format.js";
 import { onRestored, subscribe } from "../core/live.js";
 import { onTheme } from "../core/theme.js";
 import { empty, failed, loading } from "../parts/states.js";
@@ -69,7 +69,9 @@ export class ChartWindow {
       if (fetching.signal.aborted) return;
       this.draw(found, lines, others, asked, this.pane.view() ?? view);
       await explain(state.instrument, found.gaps.filter(({ from, to }) => to > view[0] && from < view[1]).slice(-20), fetching.signal);
-      if (!fetching.signal.aborted) this.describe();
+      if (fetching.signal.aborted) return;
+      this.pane.gaps.set(found.gaps, this.pane.place);
+      this.describe();
     } catch (error) {
       if (!fetching.signal.aborted) put(this.cover, failed(error, () => this.reload()));
     }
@@ -117,6 +119,7 @@ export class ChartWindow {
       const isAtEdge = view[0] < this.loaded[0] + width * 0.2 && this.loaded[0] > 0;
       const isAtEnd = view[1] > this.loaded[1] - width * 0.05 && this.loaded[1] < Date.now() / 1000 - SECONDS[this.drawn];
       this.told({ timeframe: this.drawn, count: this.pane.bars.length, view });
+      if (!this.pointedAt) this.describe();
       this.onView?.(view);
       if (couldBeFiner || isTooFine || isAtEdge || isAtEnd) this.fetch(view);
     }, SETTLED_MS);
@@ -143,10 +146,10 @@ export class ChartWindow {
     this.onPointed?.(time);
   }
 
-  /** Say in the legend what stands at `time`; without one, at the end. */
+  /** Say in the legend what stands at `time`; without one, at the last bar that is to be seen. */
   describe(time) {
     this.pointedAt = time ?? null;
-    const index = this.pointedAt ? Math.round(this.pane.indexOf(time)) : this.pane.bars.length - 1;
+    const index = this.pointedAt ? Math.round(this.pane.indexOf(time)) : this.pane.lastShown();
     const bar = this.pane.bars[index];
     if (!bar) return put(this.legend);
     const gap = bar.close === undefined && this.gaps.find(({ from, to }) => bar.time >= from && bar.time < to);
@@ -158,9 +161,18 @@ export class ChartWindow {
         h("span", { class: direction(bar.close - bar.open) }, change(bar.close / bar.open - 1)), value("V", compact(bar.volume))];
     const bySpec = Map.groupBy(this.pane.lines, ({ spec }) => spec);
     put(this.legend, h("div", { class: "ohlc" }, head, body),
-      [...bySpec].map(([spec, lines]) => h("div", {}, h("span", { class: "muted" }, spec), lines.map(({ colour, points }) =>
-        h("span", { css: { color: colour } }, price(points.findLast(({ time: at }) => at <= bar.time)?.value))))),
-      this.pane.others.map(({ instrument, colour }) => h("div", { css: { color: colour } }, instrument)));
+      [...bySpec].map(([spec, lines]) => h("div", { "data-spec": spec }, h("span", { class: "muted" }, spec), lines.map(({ colour, digits, points }) =>
+        h("span", { class: "line", css: { "--line-colour": colour } }, fixed(points.findLast(({ time: at }) => at <= bar.time)?.value, digits))))),
+      this.pane.others.map(({ instrument, colour, bars }) => h("div", {},
+        h("span", { class: "line", css: { "--line-colour": colour } }, instrument), h("span", {}, change(this.gained(bars, bar.time))), h("span", { class: "muted" }, "since the left edge"))));
+  }
+
+  /** What `bars` gained from the left edge until `time`. */
+  gained(bars, time) {
+    const [left] = this.pane.view();
+    const first = bars.find((bar) => bar.time > left - this.pane.seconds && bar.close !== undefined);
+    const last = bars.findLast((bar) => bar.time <= time && bar.close !== undefined);
+    return first && last ? last.close / first.close - 1 : null;
   }
 
   /** Show the crosshair at `time` of another chart. */

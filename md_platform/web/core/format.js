@@ -8,9 +8,12 @@ export const count = (value) => (value == null ? NOTHING : GROUPED.format(value)
 export const compact = (value) => (value == null ? NOTHING : COMPACT.format(value));
 
 /** A price with about six significant digits, always the same number of decimals for the same size. */
-export function price(value) {
+export const price = (value) => (value == null ? NOTHING : fixed(value, decimals(value)));
+
+/** `value` with so many digits after the point. */
+export function fixed(value, digits) {
   if (value == null) return NOTHING;
-  return value.toLocaleString("en", { minimumFractionDigits: decimals(value), maximumFractionDigits: decimals(value) });
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 export function decimals(value) {

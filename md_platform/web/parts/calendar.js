@@ -73,11 +73,17 @@ const heightOf = (status) => ({ ok: 0, degraded: 4, pending: 9, closed: 11, "nev
 
 function yearMap(year, periods, period, chosen) {
   const isDaily = period === "1d";
+  const [first, last] = [periods[0].date, periods.at(-1).date].map((date) => Number(date.slice(5, 7)) - 1);
   const offset = (new Date(`${year}-01-01T00:00Z`).getUTCDay() + 6) % 7;
-  const place = (date, n) => {
-    if (!isDaily) return [n, 0];
+  const weekOf = (date) => {
     const dayOfYear = Math.round((new Date(`${date}T00:00Z`) - new Date(`${year}-01-01T00:00Z`)) / DAY_MS) + offset;
     return [Math.floor(dayOfYear / 7), dayOfYear % 7];
+  };
+  const start = (month) => weekOf(`${year}-${String(month + 1).padStart(2, "0")}-01`)[0];
+  const place = (date, n) => {
+    if (!isDaily) return [n, 0];
+    const [week, weekday] = weekOf(date);
+    return [week - start(first), weekday];
   };
   const cells = periods.map(({ date, status }, n) => {
     const [column, row] = place(date, n);
@@ -86,10 +92,11 @@ function yearMap(year, periods, period, chosen) {
       svg("title", {}, `${date} · ${status}`), mark(status, x, y),
       date === chosen && svg("rect", { x: x - 1.5, y: y - 1.5, width: CELL + 3, height: CELL + 3, rx: 4, class: "chosen" }));
   });
-  const width = LABELS + (isDaily ? 54 : Math.max(periods.length, 4)) * STEP;
+  const columns = isDaily ? Math.max(place(periods.at(-1).date)[0], start(last) - start(first) + 1) + 1 : Math.max(periods.length, 4);
+  const width = LABELS + columns * STEP;
   const height = 16 + (isDaily ? 7 : 1) * STEP;
-  const months = isDaily && MONTHS.map((name, n) =>
-    svg("text", { x: LABELS + place(`${year}-${String(n + 1).padStart(2, "0")}-01`)[0] * STEP, y: 10 }, name));
+  const months = isDaily && MONTHS.slice(first, last + 1).map((name, n) =>
+    svg("text", { x: LABELS + (start(first + n) - start(first)) * STEP, y: 10 }, name));
   const weekdays = isDaily && [["Mo", 0], ["We", 2], ["Fr", 4]].map(([name, row]) => svg("text", { x: 0, y: 27 + row * STEP }, name));
   return h("div", { class: "year" }, h("h3", {}, year), svg("svg", { width, height }, months, weekdays, cells));
 }

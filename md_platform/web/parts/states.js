@@ -20,7 +20,7 @@ export function failed(error, again) {
     error.trace && h("p", { class: "muted mono" }, `trace ${error.trace}`),
     h("div", { class: "row" },
       needsSignIn
-        ? h("a", { class: "button", href: link("keys") }, "Sign in")
+        ? h("a", { class: "button", href: link("sign-in") }, "Sign in")
         : again && h("button", { onclick: again }, "Try again")));
 }
 

@@ -8,7 +8,7 @@ import { badge, failed } from "../parts/states.js";
 
 const LOOK_MS = 2000;
 const DAY_MS = 86400000;
-const STAGES = ["archive", "indicators", "resampled", "cleaned", "raw"];
+const STAGES = { archive: "archive (all)", indicators: "indicators", resampled: "resampled", cleaned: "cleaned", raw: "raw" };
 
 /** The panel; `suggest(date)` puts one day into its form. `range` is what it begins with: first and last day. */
 export function backfillPanel(instrument, range, signal) {
@@ -16,13 +16,13 @@ export function backfillPanel(instrument, range, signal) {
   const input = (label, properties) => h("input", { "aria-label": label, required: true, ...properties });
   const first = input("First day", { type: "date", value: range?.start ?? yesterday, max: yesterday });
   const last = input("Last day", { type: "date", value: range?.end ?? yesterday, max: yesterday });
-  const stage = h("select", { "aria-label": "How far" }, STAGES.map((each) => h("option", { value: each }, each)));
+  const stage = h("select", { "aria-label": "How far" }, Object.entries(STAGES).map(([stage, words]) => h("option", { value: stage }, words)));
   const refresh = h("input", { type: "checkbox" });
   const started = h("div", { class: "jobs" });
   const code = h("div", {});
   const form = h("form", { class: "row body", onsubmit: start, onchange: tellCode },
     h("label", { class: "field" }, "First day", first), h("label", { class: "field" }, "Last day", last),
-    h("label", { class: "field" }, "As far as", stage), h("label", { class: "row soft" }, refresh, "make again what is there"),
+    h("label", { class: "field" }, "As far as", stage), h("label", { class: "row soft check" }, refresh, "also days that are there"),
     h("button", { class: "main" }, "Load these days"));
   const panel = h("section", { class: "panel", "aria-label": "Load days" },
     h("header", {}, h("h2", {}, "Load days"), h("span", { class: "muted" }, lacking(range))),

@@ -3,14 +3,14 @@
 import { ask, named } from "../core/api.js";
 import { link, remember } from "../core/address.js";
 import { h, put } from "../core/dom.js";
-import { bytes, compact, count, day } from "../core/format.js";
+import { ago, bytes, compact, count, day, share } from "../core/format.js";
 import { shortcut } from "../core/shortcuts.js";
 import { periodsOf, strip } from "../parts/calendar.js";
 import { asCode, py } from "../parts/requests.js";
 import { empty, failed, loading } from "../parts/states.js";
 import { showCoverage } from "./coverage.js";
 
-const FILTERS = ["search", "venue", "asset_class", "tag"];
+const FILTERS = ["search", "venue", "asset_class", "tag", "timeframe"];
 
 export async function show(host, { argument, parameters }, signal) {
   const dataset = parameters.get("dataset") ?? "cleaned_bars";
@@ -23,9 +23,9 @@ export async function show(host, { argument, parameters }, signal) {
   const list = h("div", { class: "panel list" });
   const detail = h("div", { class: "stack detail" });
   put(host, list, detail);
-  drawList(list, { datasets, all, coverage, dataset, asked, chosen: argument });
+  drawList(list, { datasets, all, coverage, dataset, asked, chosen: argument, choose: (name) => (location.hash = link("catalog", argument, { ...asked, dataset: name })) });
   keys(list, signal);
-  if (!argument) return put(detail, overview(datasets, dataset, asked));
+  if (!argument) return put(detail, overview(datasets, all, dataset, asked));
   const instrument = all.find(({ id }) => id === argument) ?? (await ask(`instruments/${named(argument)}`, {}, { signal }));
   put(detail, loading(10));
   try {
@@ -57,23 +57,29 @@ async function everyCoverage(dataset, signal) {
   return found;
 }
 
-function drawList(host, { datasets, all, coverage, dataset, asked, chosen }) {
+function drawList(host, { datasets, all, coverage, dataset, asked, chosen, choose }) {
   const body = h("tbody");
   const total = h("span", { class: "muted end" });
   const search = h("input", { type: "search", id: "search", placeholder: "Search instruments ( / )", "aria-label": "Search instruments", value: asked.search, oninput: () => filter("search", search.value) });
   const pick = (name, label, options) => h("select", { "aria-label": label, onchange: (event) => filter(name, event.target.value) },
     h("option", { value: "" }, label), options.map((each) => h("option", { value: each, selected: each === asked[name] }, each)));
   const different = (values) => [...new Set(values)].sort();
+  const timeframes = [...new Set(datasets.flatMap((each) => each.timeframes))];
+  const having = () => datasets.filter((each) => !asked.timeframe || each.timeframes.includes(asked.timeframe));
   put(host,
     h("header", {}, h("h2", {}, "Instruments"), total),
     h("div", { class: "filters" }, search,
       pick("venue", "Any venue", different(all.map(({ venue }) => venue))),
       pick("asset_class", "Any class", different(all.map((each) => each.asset_class))),
       pick("tag", "Any tag", different(all.flatMap(({ tags }) => tags))),
-      h("select", { "aria-label": "Dataset", onchange: (event) => (location.hash = link("catalog", chosen, { ...asked, dataset: event.target.value })) },
-        datasets.map(({ name }) => h("option", { value: name, selected: name === dataset }, name)))),
+      h("select", { "aria-label": "Timeframe", onchange: (event) => {
+        asked.timeframe = event.target.value;
+        choose(having().some(({ name }) => name === dataset) ? dataset : having()[0].name);
+      } }, h("option", { value: "" }, "Any timeframe"), timeframes.map((each) => h("option", { value: each, selected: each === asked.timeframe }, each))),
+      h("select", { class: "two", "aria-label": "Dataset", onchange: (event) => choose(event.target.value) },
+        having().map(({ name }) => h("option", { value: name, selected: name === dataset }, name)))),
     h("div", { class: "scroll rows", tabindex: "0", role: "region", "aria-label": "Instruments" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Last 60 days"), h("th", { class: "num" }, "Rows"), h("th", {}, "Until"))), body)));
+      h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Last 60 days"), h("th", { class: "num" }, "Quality"), h("th", { class: "num" }, "Newest day"))), body)));
   draw();
 
   function filter(name, value) {
@@ -102,17 +108,22 @@ function row(instrument, known, href, isChosen) {
     h("td", {}, h("a", { class: "instrument", href }, h("strong", {}, symbol), h("span", { class: "muted" }, venue)),
       instrument.status === "delisted" && h("span", { class: "tag" }, "delisted")),
     h("td", {}, known ? strip(known.periods) : h("span", { class: "muted" }, "nothing kept")),
-    h("td", { class: "num" }, compact(known?.rows)),
-    h("td", { class: "muted" }, day(known?.last)));
+    h("td", { class: "num" }, share(known?.score)),
+    h("td", { class: "num muted" }, day(known?.last)));
 }
 
 /** What the whole platform keeps: shown as long as no instrument is chosen. */
-function overview(datasets, chosen, asked) {
+function overview(datasets, all, chosen, asked) {
   const kept = datasets.filter(({ totals }) => totals.partitions);
   if (!kept.length) return h("div", { class: "panel" }, empty("Nothing is kept yet", "Choose an instrument and load days of it: they come from its venue, through Dagster."));
   const cell = (value) => h("td", { class: "num" }, value ? count(value) : h("span", { class: "muted" }, "0"));
+  const sum = (name) => kept.reduce((total, { totals }) => total + totals[name], 0);
+  const newest = kept.map(({ totals }) => totals.last_day).toSorted().at(-1);
+  const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   return h("div", { class: "panel" },
     h("header", {}, h("h2", {}, "Datasets"), h("span", { class: "muted end" }, "choose an instrument for its days")),
+    h("dl", { class: "facts figures" }, fact("Instruments", count(all.length)), fact("Partitions", count(sum("partitions"))), fact("Usable", share((sum("ok") + sum("degraded")) / (sum("partitions") - sum("closed") || 1))),
+      fact("Rows", compact(sum("rows"))), fact("Size", bytes(sum("bytes"))), fact("Newest day ended", ago(new Date(`${newest}T24:00Z`)))),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Datasets" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Dataset", "What it is"].map((name) => h("th", {}, name)),
         ["Instruments", "ok", "degraded", "failed", "missing", "Rows", "Size"].map((name) => h("th", { class: "num" }, name)), h("th", {}, "First and last"))),

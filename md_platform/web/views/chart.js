@@ -2,7 +2,7 @@
 
 import { ask, named, send, address } from "../core/api.js";
 import { link, remember } from "../core/address.js";
-import { h, put } from "../core/dom.js";
+import { h, put, token } from "../core/dom.js";
 import { count, time } from "../core/format.js";
 import { shortcut } from "../core/shortcuts.js";
 import { iso, request, SECONDS, TIMEFRAMES } from "../chart/bars.js";
@@ -31,7 +31,7 @@ export async function show(host, { argument, parameters }, signal) {
   };
   if (!state.timeframes.length) state.timeframes = ["1m"];
   const told = h("span", { class: "muted" });
-  const hint = h("p", { class: "hint", role: "status", hidden: true });
+  const hint = h("div", { class: "hint", role: "status", hidden: true });
   const code = h("div", {});
   const marksList = h("ul", { class: "marks" });
   let marks = drawings(state.instrument);
@@ -57,12 +57,17 @@ export async function show(host, { argument, parameters }, signal) {
 
   function toolbar() {
     const names = instruments.map(({ id }) => id);
-    const go = (changes) => (location.hash = link("chart", changes.instrument ?? state.instrument, addressOf({ ...state, ...changes })));
     const press = (label, isOn, action, title) => h("button", { "aria-pressed": String(isOn), title, onclick: action }, label);
     const [first, ...rest] = state.timeframes;
-    const symbol = h("select", { id: "search", "aria-label": "Instrument", onchange: () => go({ instrument: symbol.value }) }, names.map((id) => h("option", { value: id, selected: id === state.instrument }, id)));
-    const compare = h("select", { "aria-label": "Compare with", onchange: () => go({ others: [...state.others, compare.value] }) },
-      h("option", { value: "" }, "Compare…"), names.filter((id) => id !== state.instrument && !state.others.includes(id)).map((id) => h("option", { value: id }, id)));
+    const known = h("datalist", { id: "instruments" }, names.map((id) => h("option", { value: id })));
+    const choose = (properties, chosen) => h("input", { type: "search", list: "instruments", autocomplete: "off", spellcheck: "false", ...properties, onchange: ({ target }) => {
+      const [found, ...more] = names.filter((id) => id.toLowerCase().includes(target.value.trim().toLowerCase()));
+      const id = names.includes(target.value) ? target.value : !more.length && found;
+      if (target.value && id) chosen(id);
+      else target.value = properties.value ?? "";
+    } });
+    const symbol = choose({ id: "search", "aria-label": "Instrument", value: state.instrument, onfocus: ({ target }) => target.select() }, (instrument) => go({ instrument }));
+    const compare = choose({ class: "compare", "aria-label": "Compare with", placeholder: "Compare with…" }, (id) => go({ others: [...new Set([...state.others, id])].filter((each) => each !== state.instrument) }));
     const kinds = h("select", { "aria-label": "Drawn as", onchange: () => {
       state.kind = kinds.value;
       remember({ kind: state.kind });
@@ -71,7 +76,7 @@ export async function show(host, { argument, parameters }, signal) {
     const layout = h("select", { "aria-label": "Layout", onchange: () => go({ timeframes: layout.value.split(",") }) },
       [[first], [first, longer(first, 1)], [first, longer(first, 1), longer(first, 2), longer(first, 3)]].filter((each) => new Set(each).size === each.length).map((each) =>
         h("option", { value: each.join(","), selected: each.length === state.timeframes.length }, each.length === 1 ? "One timeframe" : each.join(" · "))));
-    return h("div", { class: "panel tools", role: "toolbar", "aria-label": "Chart" }, symbol,
+    return h("div", { class: "panel tools", role: "toolbar", "aria-label": "Chart" }, known, symbol,
       h("div", { class: "choice", role: "group", "aria-label": "Timeframe" }, TIMEFRAMES.map((each) => press(each, each === first, () => go({ timeframes: [each, ...rest.filter((other) => other !== each)] })))),
       kinds, h("button", { id: "indicators", onclick: indicators, title: "Indicators (i)" }, `Indicators${state.specs.length ? ` ${state.specs.length}` : ""}`), compare,
       state.others.map((id) => h("button", { class: "quiet", "aria-label": `Compare without ${id}`, onclick: () => go({ others: state.others.filter((each) => each !== id) }) }, `${id.split(":")[1]} ✕`)),
@@ -125,9 +130,10 @@ export async function show(host, { argument, parameters }, signal) {
   }
 
   function begin(kind, button) {
-    pending = drawing(kind, () => prompt("Note"));
+    pending?.done();
+    pending = drawing(kind);
     hint.hidden = false;
-    hint.textContent = pending.hint;
+    put(hint, pending.hint);
     button.setAttribute("aria-pressed", "true");
     pending.done = () => {
       button.setAttribute("aria-pressed", "false");
@@ -138,9 +144,20 @@ export async function show(host, { argument, parameters }, signal) {
   function clicked(point) {
     if (!pending || !point) return;
     const mark = pending.click(point);
-    if (mark === null) return;
-    if (mark) keepMarks([...marks, mark]);
+    if (mark?.kind === "note") return write(mark);
+    if (!mark) return;
+    keepMarks([...marks, mark]);
     pending.done();
+  }
+  /** Ask for the words of a note. */
+  function write(mark) {
+    const words = h("input", { "aria-label": "Words of the note", required: true, maxlength: 80 });
+    put(hint, h("form", { onsubmit: (event) => {
+      event.preventDefault();
+      keepMarks([...marks, { ...mark, text: words.value }]);
+      pending.done();
+    } }, words, h("button", {}, "Keep note")));
+    words.focus();
   }
   function keepMarks(changed) {
     marks = changed;
@@ -153,8 +170,21 @@ export async function show(host, { argument, parameters }, signal) {
       h("button", { class: "quiet", "aria-label": `Remove ${mark.text ?? TOOLS[mark.kind]}`, onclick: () => keepMarks(marks.filter((_, m) => m !== n)) }, "✕"))));
   }
 
+  /** The first chart with what its legend says above it. */
   function picture() {
-    windows[0].pane.chart.takeScreenshot().toBlob((blob) => save(blob, "png"));
+    const [{ pane, legend, canvas: shown }] = windows;
+    const drawn = pane.chart.takeScreenshot();
+    const scale = drawn.width / shown.clientWidth;
+    const lines = [...legend.children].map((each) => [...each.querySelectorAll("span, strong")].filter(({ children }) => !children.length).map(({ textContent }) => textContent).join("  "));
+    const [size, top] = [12 * scale, (lines.length * 18 + 8) * scale];
+    const canvas = h("canvas", { width: drawn.width, height: drawn.height + top });
+    const context = canvas.getContext("2d");
+    Object.assign(context, { fillStyle: token("panel"), font: `${size}px system-ui, sans-serif`, textBaseline: "top" });
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = token("ink");
+    lines.forEach((line, n) => context.fillText(line, 10 * scale, (n * 18 + 8) * scale));
+    context.drawImage(drawn, 0, top);
+    canvas.toBlob((blob) => save(blob, "png"));
   }
   async function table() {
     const [from, to] = windows[0].pane.view();
@@ -174,10 +204,25 @@ export async function show(host, { argument, parameters }, signal) {
     hint.textContent = "The link is copied: it shows these bars, whenever it is opened.";
   }
 
+  /** The next longer or shorter timeframe. */
+  function turnTo(by) {
+    const next = TIMEFRAMES[TIMEFRAMES.indexOf(state.timeframes[0]) + by];
+    if (next) go({ timeframes: [next, ...state.timeframes.slice(1).filter((each) => each !== next)] });
+  }
+  function go(changes) {
+    location.hash = link("chart", changes.instrument ?? state.instrument, addressOf({ ...state, ...changes }));
+  }
+
   function keys() {
     const taken = [
       shortcut("/", "choose an instrument", () => host.querySelector("#search").focus()),
       shortcut("i", "indicators", indicators),
+      shortcut("ArrowLeft", "back in time", () => windows[0].pane.pan(-0.1)),
+      shortcut("ArrowRight", "forward in time", () => windows[0].pane.pan(0.1)),
+      shortcut("+", "nearer", () => windows[0].pane.zoom(0.8)),
+      shortcut("-", "farther", () => windows[0].pane.zoom(1.25)),
+      shortcut("]", "longer bars", () => turnTo(1)),
+      shortcut("[", "shorter bars", () => turnTo(-1)),
       shortcut("Escape", "stop drawing", () => pending?.done()),
     ];
     signal.addEventListener("abort", () => taken.forEach((take) => take()));

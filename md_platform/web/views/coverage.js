@@ -3,7 +3,7 @@
 import { ask, named } from "../core/api.js";
 import { link, remember } from "../core/address.js";
 import { h, put } from "../core/dom.js";
-import { ago, count, day, share } from "../core/format.js";
+import { ago, bytes, count, day, share } from "../core/format.js";
 import { calendar, legend, periodsOf } from "../parts/calendar.js";
 import { asCode, py } from "../parts/requests.js";
 import { empty, failed, loading } from "../parts/states.js";
@@ -82,6 +82,7 @@ function figures(found, quality) {
     fact("Days", `${day(found.first)} – ${day(found.last)}`),
     fact("Usable", `${count(found.statuses.ok ?? 0)} ok of ${count(total)}`),
     fact("Rows", count(found.rows)),
+    fact("Size", bytes(found.bytes)),
     fact("Newest day ended", ago(new Date(`${found.last}T24:00Z`))),
     quality && fact("Quality score", share(quality.meta.score, 2)),
     quality && fact("Completeness", share(quality.meta.completeness, 2)),

@@ -23,10 +23,10 @@ export function evidence(found) {
       fact("Run in Dagster", found.run_url && h("a", { href: found.run_url, target: "_blank", rel: "noopener" }, `${found.run_id.slice(0, 8)} ↗`)),
       fact("Content", found.sha256 && h("code", { title: found.sha256 }, found.sha256.slice(0, 12)))),
     h("div", { class: "columns" },
-      part("Gaps", found.gaps.length, gaps(found.gaps)),
+      part("Gaps", found.gaps.length, gaps(found)),
       part("Quarantined", Object.values(found.quarantined).reduce((sum, each) => sum + each, 0), rejects(found)),
       part("Checks", found.checks.length, checks(found.checks)),
-      part("Made of, and made into", found.upstream.length + found.downstream.length, lineage(found))),
+      part("Lineage", found.upstream.length + found.downstream.length, lineage(found))),
     h("details", { class: "code" }, h("summary", {}, "Evidence as recorded"), h("pre", { class: "evidence", tabindex: "0" }, JSON.stringify(found.evidence, null, 2))),
     asCode({
       path: `datasets/${found.dataset}/days/${found.date}/${found.instrument}`,
@@ -38,10 +38,11 @@ function part(title, number, content) {
   return h("section", { class: "part" }, h("h3", {}, `${title} `, h("span", { class: "muted" }, count(number))), content);
 }
 
-function gaps(found) {
+function gaps({ gaps: found, date }) {
+  const short = (at) => (time(at).startsWith(date) ? time(at).slice(11) : time(at));
   if (!found.length) return h("p", { class: "muted" }, "None: every expected row is there.");
   return h("ul", { class: "plain" }, found.map(({ start, end, missing, cause }) =>
-    h("li", {}, h("span", { class: "mono" }, `${time(start)} – ${time(end).slice(11)}`),
+    h("li", {}, h("span", { class: "mono" }, `${short(start)} – ${short(end)}`),
       h("span", { class: "soft" }, [missing != null && `${count(missing)} rows`, cause].filter(Boolean).join(", ")))));
 }
 

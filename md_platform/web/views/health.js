@@ -3,7 +3,7 @@
 import { ask } from "../core/api.js";
 import { link } from "../core/address.js";
 import { h, put } from "../core/dom.js";
-import { ago, count, lasting, NOTHING, time } from "../core/format.js";
+import { ago, count, lasting, NOTHING, share, time } from "../core/format.js";
 import { subscribe } from "../core/live.js";
 import { alertsPanel } from "./alerts.js";
 import { asCode } from "../parts/requests.js";
@@ -16,19 +16,21 @@ const BAD = ["gap", "disconnected", "stalled", "lagging", "halted", "refused", "
 export async function show(host, at, signal) {
   const feeds = h("section", { class: "panel", "aria-label": "Feeds" });
   const stores = h("section", { class: "panel", "aria-label": "Stores" });
-  const fresh = h("section", { class: "panel", "aria-label": "Freshness" });
+  const fresh = h("section", { class: "panel", "aria-label": "Instruments" });
   const loads = h("section", { class: "panel", "aria-label": "Loads" });
   const events = h("section", { class: "panel", "aria-label": "Events" });
   let before = null;
   let known = [];
+  let gaps = new Map(); // of the last day, by venue
+  let scores = new Map();
   const kinds = new Set(at.parameters.get("kinds") === "all" ? [] : BAD);
 
-  await refresh();
+  await Promise.all([measure(), refresh()]);
   await drawEvents();
   const alerts = await alertsPanel(known, signal).catch(withoutAlerts);
   put(host, h("h1", { class: "sr" }, "Health"), h("div", { class: "stack" }, feeds, alerts, events), h("div", { class: "stack" }, stores, fresh, loads));
   const timer = setInterval(() => document.hidden || refresh().catch(() => null), EVERY_MS);
-  const quiet = subscribe("events", "", "", () => drawEvents().catch(() => null));
+  const quiet = subscribe("events", "", "", () => Promise.all([measure(), drawEvents()]).catch(() => null));
   signal.addEventListener("abort", () => {
     clearInterval(timer);
     quiet();
@@ -49,17 +51,24 @@ export async function show(host, at, signal) {
     drawLoads(jobs);
   }
 
+  /** Gaps of the last day and quality of what is kept: these move slowly. */
+  async function measure() {
+    const [{ data }, { instruments }] = await Promise.all([ask("events", { kind: "gap", limit: 10000 }, { signal }), ask("datasets/cleaned_bars/coverage", { limit: 500 }, { signal })]);
+    gaps = Map.groupBy(data.venue, (venue) => venue);
+    scores = new Map(instruments.map((each) => [each.instrument, each.score]));
+  }
+
   function drawFeeds(told, connections, last) {
     const rate = ({ name, events: seen }) => (last?.events.has(name) ? ((seen - last.events.get(name)) / last.seconds).toFixed(1) : NOTHING);
     put(feeds, h("header", {}, h("h2", {}, "Feeds"), state(told && !told.problems.length, told ? `streaming for ${lasting(told.uptime_s)}` : "not streaming")),
       connections.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections" }, h("table", {},
-        h("thead", {}, h("tr", {}, h("th", {}, "Connection"), h("th", {}, "State"), ["Events/s", "Events", "Reconnects", "Instruments", "Clock skew"].map((name) => h("th", { class: "num" }, name)))),
+        h("thead", {}, h("tr", {}, h("th", {}, "Connection"), h("th", {}, "State"), ["Events/s", "Events", "Gaps, 24 h", "Reconnects", "Instruments", "Clock skew"].map((name) => h("th", { class: "num" }, name)))),
         h("tbody", {}, connections.map((each) => h("tr", {}, h("td", {}, each.name), h("td", {}, state(each.up, each.up ? "connected" : "down")),
-          [rate(each), count(each.events), count(each.reconnects), count(each.instruments), skew(told, each.name)].map((value) => h("td", { class: "num" }, value)))))))
+          [rate(each), count(each.events), count(gaps.get(each.name.replace(/(-s\d+)?-\d+$/, ""))?.length ?? 0), count(each.reconnects), count(each.instruments), skew(told, each.name)].map((value) => h("td", { class: "num" }, value)))))))
         : empty("Nothing streams", "The live process does not answer, or has no connection: `mdp up` starts it."),
       told && h("dl", { class: "facts figures" },
         Object.entries(told.lag_ms).map(([target, { p50, p99 }]) => fact(`Lag to ${target}, p50 / p99`, `${p50 ?? NOTHING} / ${p99 ?? NOTHING} ms`)),
-        fact("Spooled", count(told.spooled)), told.writer && fact("Writer behind", `${lasting(told.writer.behind_s)}, ${count(told.writer.waiting_messages)} waiting`), fact("Dropped", count(Object.values(told.dropped).reduce((sum, each) => sum + each, 0))),
+        fact("Messages spooled", count(told.spooled)), told.writer && fact("Writer behind", `${lasting(told.writer.behind_s)}, ${count(told.writer.waiting_messages)} waiting`), fact("Dropped", count(Object.values(told.dropped).reduce((sum, each) => sum + each, 0))),
         told.problems.map((problem) => fact("Problem", problem))),
       asCode({ path: "ingest", python: "md.events()" }));
   }
@@ -72,17 +81,18 @@ export async function show(host, at, signal) {
 
   function drawFresh(instruments, latest) {
     const known = new Map(latest.map((each) => [each.instrument, each]));
-    put(fresh, h("header", {}, h("h2", {}, "Freshness"), h("span", { class: "muted end" }, "age of the last trade")),
-      instruments.length ? h("table", {}, h("tbody", {}, instruments.map(({ id }) => {
+    put(fresh, h("header", {}, h("h2", {}, "Instruments")),
+      instruments.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Freshness" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Feed"), h("th", { class: "num" }, "Last trade"), h("th", { class: "num" }, "Quality"))), h("tbody", {}, instruments.map(({ id }) => {
         const found = known.get(id);
-        return h("tr", {}, h("td", {}, h("a", { href: link("catalog", id) }, id)),
-          h("td", {}, found ? state(!found.is_stale, found.is_stale ? "stale" : "live") : h("span", { class: "muted" }, "nothing known")),
-          h("td", { class: "num muted" }, found ? lasting(found.age_ms / 1000) : NOTHING));
-      }))) : empty("No instruments", "None is registered yet."));
+        const [venue, symbol] = id.split(":");
+        return h("tr", {}, h("td", {}, h("a", { class: "instrument", href: link("catalog", id) }, h("strong", {}, symbol), h("span", { class: "muted" }, venue))),
+          h("td", {}, found ? state(!found.is_stale, found.is_stale ? "stale" : "live") : h("span", { class: "muted" }, "not streamed")),
+          h("td", { class: "num muted" }, found ? `${lasting(found.age_ms / 1000)} ago` : NOTHING), h("td", { class: "num" }, share(scores.get(id), 2)));
+      })))) : empty("No instruments", "None is registered yet."));
   }
 
   function drawLoads(jobs) {
-    put(loads, h("header", {}, h("h2", {}, "Loads"), h("span", { class: "muted end" }, "by Dagster")),
+    put(loads, h("header", {}, h("h2", {}, "Dagster loads"), h("span", { class: "muted end" }, "newest first")),
       jobs.length ? h("table", {}, h("tbody", {}, jobs.map((job) => h("tr", {}, h("td", {}, badge(job.state)),
         h("td", { class: "wrap" }, h("a", { href: link("catalog", job.request.ids[0]) }, job.request.ids.join(", ")), h("div", { class: "muted" }, `${job.request.start} – before ${job.request.end}, ${count(job.made)} of ${count(job.total)}`)),
         h("td", { class: "num" }, job.runs_url && h("a", { href: job.runs_url, target: "_blank", rel: "noopener" }, "Runs ↗"), h("div", { class: "muted" }, ago(job.created_at)))))))

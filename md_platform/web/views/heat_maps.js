@@ -32,7 +32,8 @@ async function performances(ids, signal) {
     const n = data.open_time.findLastIndex((at) => Date.parse(at) <= since);
     return n < 0 ? null : data.close.at(-1) / data.close[n] - 1;
   }));
-  return heat(Object.keys(SPANS), ids.map(short), cells, change, (value) => value * 5);
+  const most = Object.keys(SPANS).map((_, n) => Math.max(...cells.map((row) => Math.abs(row[n] ?? 0))));
+  return heat(Object.keys(SPANS), ids.map(short), cells, change, (value, n) => value / most[n]);
 }
 
 function correlation(ids, { instrument, other, correlation: values }) {
@@ -41,12 +42,12 @@ function correlation(ids, { instrument, other, correlation: values }) {
   return heat(ids.map(short), ids.map(short), cells, (value) => value.toFixed(2), (value) => value);
 }
 
-/** A table whose cells are shaded by `strength(value)`, -1 to 1. */
+/** A table whose cells are shaded by `strength(value, column)`, -1 to 1. */
 function heat(columns, rows, cells, shown, strength) {
   return h("table", { class: "heat" }, h("thead", {}, h("tr", {}, h("td", {}), columns.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map((name, n) => h("tr", {}, h("th", { scope: "row" }, name), cells[n].map((value) => {
+    h("tbody", {}, rows.map((name, n) => h("tr", {}, h("th", { scope: "row" }, name), cells[n].map((value, column) => {
       if (value == null) return h("td", { class: "muted" }, NOTHING);
-      const share = Math.min(1, Math.abs(strength(value)));
+      const share = Math.min(1, Math.abs(strength(value, column)));
       return h("td", { css: { "--shade": value < 0 ? "var(--down-soft)" : "var(--up-soft)", "--strength": `${Math.round(share * 100)}%` } }, shown(value));
     })))));
 }

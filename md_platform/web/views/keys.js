@@ -1,6 +1,7 @@
 // Exports, watched and fetched; who one is, and one's own keys. Address: #/keys
 
 import { ask, credential } from "../core/api.js";
+import { link } from "../core/address.js";
 import { h, put } from "../core/dom.js";
 import { ago, bytes, count, day, NOTHING, time } from "../core/format.js";
 import { asCode, py } from "../parts/requests.js";
@@ -11,42 +12,19 @@ const DAY_MS = 86400000;
 
 export async function show(host, _, signal) {
   const platform = await ask("platform", {}, { signal });
-  const me = await ask("me", {}, { signal }).catch((error) => {
-    if (error.status === 401) return null;
-    throw error;
-  });
+  const me = await ask("me", {}, { signal });
   const title = h("h1", { class: "sr" }, "Exports and keys");
-  if (!me) return put(host, title, signIn());
   const exportsPanel = h("section", { class: "panel", "aria-label": "Exports" });
   const keysPanel = h("section", { class: "panel", "aria-label": "Keys" });
   put(host, title, exportsPanel, h("div", { class: "stack" }, identity(me, platform), keysPanel));
   await Promise.all([showExports(exportsPanel, signal), showKeys(keysPanel, me, signal)]);
 }
 
-/** A credential is kept for this window only, and goes with each request; live data come by a ticket. */
-function signIn() {
-  const said = h("div", {});
-  const input = h("input", { type: "password", name: "credential", autocomplete: "current-password", required: true, placeholder: "mdp_…", size: 44 });
-  return h("section", { class: "panel narrow" }, h("header", {}, h("h2", {}, "Sign in")),
-    h("form", { class: "stack body", onsubmit: async (event) => {
-      event.preventDefault();
-      credential.set(input.value.trim());
-      try {
-        await ask("me");
-        location.reload();
-      } catch (error) {
-        credential.drop();
-        put(said, failed(error.status === 401 ? Object.assign(new Error("Nobody has this key or token, or it has ended."), { title: "Not accepted" }) : error));
-      }
-    } }, h("label", { class: "field" }, "API key or token", input), h("button", { class: "main" }, "Sign in"),
-      h("p", { class: "muted" }, "`mdp token create NAME` makes a key. It is kept until this window closes.")), said);
-}
-
 function identity(me, platform) {
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const limit = (value) => (value == null ? "no limit" : count(value));
   return h("section", { class: "panel" }, h("header", {}, h("h2", {}, me.name), h("span", { class: "tag" }, me.role),
-    credential.get() && h("button", { class: "end", onclick: () => { credential.drop(); location.reload(); } }, "Sign out")),
+    credential.get() ? h("button", { class: "end", onclick: () => { credential.drop(); location.reload(); } }, "Sign out") : h("a", { class: "button end", href: link("sign-in") }, "Sign in")),
     h("dl", { class: "facts figures" }, fact("Tier", me.tier), fact("Requests a minute", limit(me.requests_per_minute)), fact("Live messages a second", limit(me.messages_per_s)), fact("Live symbols", limit(me.symbols)), fact("Scopes", me.scopes.join(" ") || "all")),
     platform.is_open && h("p", { class: "body muted" }, "This platform is open to everybody on this machine. MDP_AUTH=required closes it; make a key first."),
     asCode({ path: "me", python: "md = MarketData(api_key=\"mdp_…\")" }));
@@ -64,11 +42,11 @@ async function showExports(host, signal) {
   const dataset = h("select", { name: "dataset" }, kept.map(({ name }) => h("option", { value: name }, name)));
   const form = h("form", { class: "row body", onsubmit: start, oninput: changed },
     field("Dataset", dataset), field("Timeframe", timeframe),
-    field("Instruments", h("select", { name: "ids", multiple: true, size: 4, required: true }, instruments.map(({ id }, n) => h("option", { value: id, selected: n === 0 }, id)))),
+    h("label", { class: "field ids" }, "Instruments", h("select", { name: "ids", multiple: true, size: 4, required: true }, instruments.map(({ id }, n) => h("option", { value: id, selected: n === 0 }, id)))),
     field("From", h("input", { type: "date", name: "start", value: date(7), required: true })), field("Before", h("input", { type: "date", name: "end", value: date(0), required: true })),
     field("Format", h("select", { name: "format" }, ["csv", "parquet", "json", "arrow"].map((each) => h("option", { value: each }, each)))),
     h("button", { class: "main" }, "Export"));
-  put(host, h("header", {}, h("h2", {}, "Exports"), h("span", { class: "muted end" }, "files are kept for a while, then made again")),
+  put(host, h("header", {}, h("h2", {}, "Exports"), h("span", { class: "muted end" }, "made in the background, kept for a while")),
     kept.length ? form : empty("Nothing to export yet", "Load days of an instrument from the catalog first."), said, jobs, code);
   if (kept.length) changed();
   await look();

@@ -24,11 +24,13 @@ export async function show(host, { argument }, signal) {
   const table = h("section", { class: "panel", "aria-label": "Prices" });
   const movers = h("section", { class: "panel", "aria-label": "Movers" });
   const maps = h("section", { class: "panel", "aria-label": "Heat maps" });
-  const side = h("div", { class: "stack" });
+  const profile = h("div", { class: "profile" });
+  const side = h("div", { class: "stack side" });
   const rows = new Map();
+  let order = { by: null, isUp: false };
   const latest = await ask("latest", { ids: ids.join(",") }, { signal });
   drawTable(latest);
-  put(host, h("h1", { class: "sr" }, "Market"), h("div", { class: "stack" }, table, movers, maps), side);
+  put(host, h("h1", { class: "sr" }, "Market"), h("div", { class: "stack" }, table, movers, maps, profile), side);
   const known = latest.map(({ instrument }) => instrument);
   const ends = known.slice(0, MOST_LIVE).map((id) => subscribe("trades", id, "", (trades) => traded(id, trades.at(-1))));
   const timer = setInterval(() => document.hidden || again().catch(() => null), AGAIN_MS);
@@ -37,33 +39,47 @@ export async function show(host, { argument }, signal) {
     [...ends, ...keys].forEach((end) => end());
     clearInterval(timer);
   });
-  await Promise.all([drawMovers(), sparklines(known), heatMaps(maps, known, signal), showInstrument(side, chosen, signal)]);
+  await Promise.all([drawMovers(), sparklines(known), heatMaps(maps, known, signal), showInstrument(side, profile, chosen, signal)]);
 
   function drawTable(all) {
     const found = new Map(all.map((each) => [each.instrument, each]));
-    put(table, h("header", {}, h("h2", {}, "Prices"), h("span", { class: "muted end" }, "24 hours, UTC")),
+    const body = h("tbody", {}, ids.map((id) => row(id, found.get(id))));
+    const column = (name, key, kind) => h("th", { class: kind, "aria-sort": "none" }, h("button", { class: "sorter", onclick: (event) => sort(body, key, event.currentTarget.parentElement) }, name));
+    put(table, h("header", {}, h("h2", {}, "Prices"), h("span", { class: "muted end" }, "over 24 hours")),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Prices" }, h("table", {},
-        h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), ["Price", "24 h"].map((name) => h("th", { class: "num" }, name)), h("th", {}, "Day"), h("th", { class: "num" }, "Volume"), ["Low", "High"].map((name) => h("th", { class: "num wide" }, name)))),
-        h("tbody", {}, ids.map((id) => row(id, found.get(id)))))),
+        h("thead", {}, h("tr", {}, column("Instrument", "id", ""), column("Price", "last", "num"), column("Change", "gained", "num"), h("th", {}, "Day"), column("Traded", "traded", "num"), ["Low", "High"].map((name) => h("th", { class: "num wide" }, name)))),
+        body)),
       asCode({ path: "latest", parameters: { ids: ids.join(",") }, python: `md.latest(${JSON.stringify(ids)})\nfor batch in md.stream(trades=${JSON.stringify(ids)}):\n    print(batch.frame())` }));
+  }
+
+  /** Order the rows by a column, the greatest first, and turn that round at the second time. */
+  function sort(body, by, head) {
+    order = { by, isUp: order.by === by ? !order.isUp : by === "id" };
+    head.parentElement.querySelectorAll("[aria-sort]").forEach((each) => each.setAttribute("aria-sort", "none"));
+    head.setAttribute("aria-sort", order.isUp ? "ascending" : "descending");
+    const value = (cells) => cells[by] ?? -Infinity;
+    const sorted = [...rows.values()].sort((a, b) => (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0) * (order.isUp ? 1 : -1));
+    body.append(...sorted.map(({ element }) => element));
   }
 
   function row(id, found) {
     const href = link("market", id);
-    const cells = { price: h("td", { class: "num price" }, price(found?.price)), change: h("td", { class: "num" }), spark: h("td", {}), volume: h("td", { class: "num" }), low: h("td", { class: "num wide" }), high: h("td", { class: "num wide" }), last: found?.price };
+    const cells = { id, price: h("td", { class: "num price" }, price(found?.price)), change: h("td", { class: "num" }), spark: h("td", {}), volume: h("td", { class: "num" }), low: h("td", { class: "num wide" }), high: h("td", { class: "num wide" }), last: found?.price };
     rows.set(id, cells);
     fill(cells, found);
     const [venue, symbol] = id.split(":");
-    return h("tr", { "data-href": href, "aria-selected": String(id === chosen), onclick: () => (location.hash = href) },
+    cells.element = h("tr", { "data-href": href, "aria-selected": String(id === chosen), onclick: () => (location.hash = href) },
       h("td", {}, h("a", { class: "instrument", href }, h("strong", {}, symbol), h("span", { class: "muted" }, venue))), cells.price, cells.change, cells.spark, cells.volume, cells.low, cells.high);
+    return cells.element;
   }
   function fill(cells, found) {
     const day = found?.day;
     const moved = day && found.price / day.open - 1;
-    cells.open = day?.open;
+    Object.assign(cells, { open: day?.open, gained: moved, traded: day?.quote_volume });
     cells.change.className = `num ${direction(moved)}`;
     cells.change.textContent = day ? change(moved) : NOTHING;
-    cells.volume.textContent = compact(day?.volume);
+    const [base, quote] = cells.id.split(":")[1].split("-");
+    cells.volume.textContent = !day ? NOTHING : day.quote_volume == null ? `${compact(day.volume)} ${base}` : `${compact(day.quote_volume)} ${quote}`;
     cells.low.textContent = price(day?.low);
     cells.high.textContent = price(day?.high);
   }
@@ -75,8 +91,9 @@ export async function show(host, { argument }, signal) {
     cells.price.textContent = price(at);
     cells.last = at;
     if (!cells.open) return;
-    cells.change.className = `num ${direction(at / cells.open - 1)}`;
-    cells.change.textContent = change(at / cells.open - 1);
+    cells.gained = at / cells.open - 1;
+    cells.change.className = `num ${direction(cells.gained)}`;
+    cells.change.textContent = change(cells.gained);
   }
   async function again() {
     for (const each of await ask("latest", { ids: ids.join(",") }, { signal })) fill(rows.get(each.instrument), each);
