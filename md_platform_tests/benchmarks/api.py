@@ -32,8 +32,9 @@ from md_platform.embedded import postgres_running, valkey_running
 from md_platform.embedded.ports import free_port
 from md_platform_tests.benchmarks.api_data import BTC, TODAY, YEAR, seed
 from md_platform_tests.benchmarks.api_load import fetch, load
-from md_platform_tests.benchmarks.feed_process import cpu_s
+from md_platform_tests.benchmarks.feed_process import cpu_s as cpu_of_all
 from md_platform_tests.benchmarks.figures import Figure, print_table
+from md_platform_tests.benchmarks.machine import cpu_s, machine_cpu_s
 
 FORMS: dict[str, tuple[str, Callable[[bytes], object], float]] = {
     "Arrow": ("application/vnd.apache.arrow.stream", pl.read_ipc_stream, 100),
@@ -96,14 +97,14 @@ def timed(what: str, process: psutil.Process, port: int, path: str, rate: int, s
     """Warm up, load, print; latencies in ms."""
     asyncio.run(load(port, path, rate, 2))
     ours = psutil.Process()
-    before = (cpu_s(process), sum(ours.cpu_times()[:2]), time.perf_counter())
+    before = (time.perf_counter(), cpu_of_all(process), cpu_s(ours), machine_cpu_s())
     latencies = asyncio.run(load(port, path, rate, seconds))
-    wall = time.perf_counter() - before[2]
-    served, asked = cpu_s(process) - before[0], sum(ours.cpu_times()[:2]) - before[1]
+    after = (time.perf_counter(), cpu_of_all(process), cpu_s(ours), machine_cpu_s())
+    wall, served, asked, every = (now - then for now, then in zip(after, before, strict=True))
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
     print(
         f"  {what:34} p50 {p50:7.2f} ms   p95 {p95:7.2f}   p99 {p99:7.2f}   {served / len(latencies) * 1e6:6.0f} µs CPU each"
-        f"   cores: server {served / wall:.2f}, clients {asked / wall:.2f}"
+        f"   cores: server {served / wall:.2f}, clients {asked / wall:.2f}, all else {(every - served - asked) / wall:.2f}"
     )
     return latencies
 

@@ -28,6 +28,7 @@ from md_platform.embedded.ports import free_port
 from md_platform_tests.benchmarks.feed_process import server
 from md_platform_tests.benchmarks.figures import Figure, print_table
 from md_platform_tests.benchmarks.gateway_load import publish
+from md_platform_tests.benchmarks.machine import cpu_s, machine_cpu_s
 
 HERE = "md_platform_tests.benchmarks"
 SENDS_PER_S = 79_000
@@ -128,18 +129,6 @@ class Clients:
         self.process.wait()
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """CPU that the process has used, kernel included, without its children."""
-    times = process.cpu_times()
-    return times.user + times.system
-
-
-def machine_cpu_s() -> float:
-    """CPU that everything on this machine has used."""
-    times = psutil.cpu_times()
-    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
-
-
 def fan_out(redis_url: str, given: argparse.Namespace, count: int) -> tuple[Run, float, list[int]]:
     """Run `count` gateways on one port; what came, KiB of a connection, and how many each has."""
     with gateways(redis_url, count) as (port, processes):
@@ -188,21 +177,14 @@ def raw(given: argparse.Namespace) -> Run:
 @contextlib.contextmanager
 def publishing(redis_url: str, channels: int, per_s: float) -> Iterator[None]:
     """Trades for the time of the block."""
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(publish(redis_url, channels, per_s))
-
-    def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-
-    thread = threading.Thread(target=run)
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(publish(redis_url, channels, per_s, stop)))
     thread.start()
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(task.cancel)
+        stop.set()
         thread.join()
-        loop.close()
 
 
 def main() -> None:

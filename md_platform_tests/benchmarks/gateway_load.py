@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 import time
 
 import redis.asyncio as redis
@@ -25,14 +26,16 @@ def message(channel: int, number: int) -> bytes:
     return opened(encode([trade(channel, number)]))[1]
 
 
-async def publish(url: str, channels: int, per_s: float) -> None:
-    """Publish so many trades a second until cancelled."""
+async def publish(url: str, channels: int, per_s: float, stop: threading.Event) -> None:
+    """Publish so many trades a second until `stop`."""
     async with redis.Redis.from_url(url) as client:
         script = script_on(client)
         numbers = itertools.count()
         spool = f"bench:{time.time_ns()}"
         due, each = time.perf_counter(), round(per_s * FLUSH_S)
         for position in itertools.count(1):
+            if stop.is_set():
+                return
             flush = Flush()
             for number in itertools.islice(numbers, each):
                 event = trade(number % channels, number)

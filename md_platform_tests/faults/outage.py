@@ -64,7 +64,7 @@ def _tried(folder: Path, away: str, rate: int, away_s: float) -> bool:
         }
         asked = ("--instruments", ",".join(f"binance:{base}-USDT" for base in BASES), "--channels", "trades")
         with running(environment, "write"), running(environment, *asked) as stream:
-            until(lambda: arrived() > 0, 60, "the first trades")
+            until(lambda: arrived() > 0, 120, "the first trades")
             time.sleep(_WARM_S)
             before_mb, at_kill = stream.memory_info().rss / _MB, arrived()
             killed.kill()

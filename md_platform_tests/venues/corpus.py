@@ -23,11 +23,22 @@ _LONGEST = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Captures (or other files below ws/) and the native symbols in them; none: those that the facts know of."""
+    """Captures (or other files below ws/) and the native symbols in them; none: those that the facts know of.
+
+    `examples` are frames as the venue's documentation has them, of what no capture holds.
+    """
 
     captures: tuple[str, ...]
     natives: tuple[str, ...] = ()
+    examples: tuple[bytes, ...] = ()
 
+
+_OKX_CANDLE = b'"arg":{"channel":"candle1m","instId":"BTC-USDT"}'
+_OKX_CANDLES = (
+    b'{"event":"subscribe",%b,"connId":"a4d3ae55"}' % _OKX_CANDLE,
+    b'{%b,"data":[["1597026360000","8533.02","8553.74","8527.17","8548.26","45","529.5","5529.5","0"]]}' % _OKX_CANDLE,
+    b'{%b,"data":[["1597026360000","8533.02","8553.74","8527.17","8548.26","45","529.5","5529.5","1"]]}' % _OKX_CANDLE,
+)
 
 CORPORA = {
     "binance": Corpus(("BINANCE_20210404T200310",)),
@@ -40,6 +51,7 @@ CORPORA = {
         ("sgbeur", "ethusd", "xrpeur", "bateur", "usdteur", "usdtusd", "xlmgbp", "adaeur", "batbtc", "galaeur"),
     ),
     "bybit": Corpus(("BYBIT_20260809T212657_first8s",)),
+    "bybit-inverse": Corpus(("BYBIT_20260809T212657_first8s",)),
     "bybit-inverse-2021": Corpus(("BYBIT_20210417T164305",)),
     "bybit-linear": Corpus(("BYBIT_20260809T212657_first8s",)),
     "bybit-linear-2021": Corpus(("BYBIT_20210417T164305",)),
@@ -51,10 +63,12 @@ CORPORA = {
     ),
     "htx": Corpus(("HUOBI_20210417T164749_first8s",)),
     "htx-linear": Corpus(("HUOBI_LINEAR_SWAP_20220217T202714",)),
+    "htx-inverse": Corpus(("HUOBI_LINEAR_SWAP_20220217T202714",)),
     "kraken": Corpus(("kraken_v2/kraken_minagbp_d25_20260816.ndjson",), ("MINA/GBP",)),
     "kraken-v1": Corpus(("KRAKEN_20210417T164852",)),
     "kucoin": Corpus(("KUCOIN_20210425T191845_first8s",)),
     "okx": Corpus(("OKX_20220513T162316",)),
+    "okx-candles": Corpus((), ("BTC-USDT",), _OKX_CANDLES),
 }
 CORPORA |= {f"sandbox-{name}": CORPORA[name] for name in ("coinbase", "kraken")} | {"sandbox": CORPORA["binance"]}
 
@@ -91,6 +105,8 @@ def frames(name: str) -> tuple[bytes, ...]:
     corpus = CORPORA.get(name)
     if corpus is None or not SHARED.exists():
         return (b'{"channel":"trades","data":[1,"2",null]}',)
+    if corpus.examples:
+        return corpus.examples
     kinds: dict[bytes, list[bytes]] = {}
     for capture_name in corpus.captures:
         for frame in _frames(capture_name):
