@@ -16,8 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Coverage with branches that each of these packages must reach, in per cent.
 GATE := 90
 GATED := domain venues transforms storage quality
-# Test processes: more than the two cores of a small machine, as many tests wait for processes of the platform.
-WORKERS := 3
+# Test processes. More would start more platforms at once than two cores carry.
+WORKERS := 2
 
 .PHONY: up test chromium platform-test faults lint bench soak schema constraints clean
 

@@ -21,21 +21,22 @@ HERE = Path(__file__).parent
 _numbers = itertools.count(1)
 
 
-LONGEST_FIRST = ("platform", "faults", "page", "embedded", "api", "assets", "streaming", "client", "gateway")
+PLATFORMS = ("platform", "faults", "page")
+"""Packages that start whole platforms: one worker has them all, as two platforms at once are too much for two cores."""
+
+LONGEST_FIRST = (*PLATFORMS, "embedded", "api", "assets", "streaming", "client", "gateway")
 """Packages whose tests wait for processes; what computes alone fills in behind them."""
 
 
 class HeaviestFirst(LoadFileScheduling):
-    """A file of tests stays on one worker of xdist; all of `platform` does, and all of `page`, as these share one each.
+    """A file of tests stays on one worker of xdist, and so do all PLATFORMS.
 
     xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = (
-            folder for folder in ("md_platform_tests/platform/", "md_platform_tests/page/") if nodeid.startswith(folder)
-        )
-        return next(shared, None) or super()._split_scope(nodeid)
+        package = nodeid.removeprefix(f"{HERE.name}/").partition("/")[0]
+        return "platforms" if package in PLATFORMS else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,7 +17,7 @@ __all__ = ["browser"]
 DAYS = 30
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(open_folder: Path) -> Iterator[Platform]:
     """A platform for all tests here, with servers of its own, as it publishes meanwhile.
 

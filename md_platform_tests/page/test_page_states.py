@@ -64,7 +64,7 @@ def test_one_signs_in_with_a_key_and_is_told_when_it_has_ended(closed):
     key, text = keys.create("desk", "trader", tier="enterprise")
     page = look.at("catalog")
     page.get_by_text("This platform asks who you are.").wait_for()
-    page.get_by_role("link", name="Sign in").click()
+    page.locator("#main").get_by_role("link", name="Sign in").click()
     page.get_by_label("API key or token").fill("mdp_wrong")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text("Not accepted").wait_for()

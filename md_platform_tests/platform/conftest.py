@@ -37,7 +37,7 @@ class Loaded:
     seconds: float
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(open_folder: Path) -> Path:
     return installed(open_folder / "installed")
 
@@ -50,7 +50,7 @@ class Webhook:
     told: list[dict[str, Any]] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def webhook() -> Iterator[Webhook]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,7 @@ def webhook() -> Iterator[Webhook]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(open_folder: Path, installation: Path, webhook: Webhook) -> Iterator[Platform]:
     """A platform that runs for all tests."""
     home = open_folder / "shared" / "home"
@@ -82,13 +82,13 @@ def platform(open_folder: Path, installation: Path, webhook: Webhook) -> Iterato
         platform.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ordered(platform: Platform) -> dict[str, str]:
     """Ids of backfills in the universe `ordered`, by shape; they run while other tests wait for other things."""
     return {shape: ordering.launch(platform, shape) for shape in ordering.SHAPES}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def loaded(platform: Platform, ordered: dict[str, str]) -> Loaded:
     instruments = ("sandbox:BTC-USDT", "sandbox-coinbase:ETH-USD", "sandbox-kraken:SOL-USD")
     arguments = ("backfill", *instruments, "--start", "2026-10-01", "--end", "2026-10-03", "--trades")
