@@ -94,7 +94,7 @@ export async function show(host, at, signal) {
   function drawLoads(jobs) {
     put(loads, h("header", {}, h("h2", {}, "Dagster loads"), h("span", { class: "muted end" }, "newest first")),
       jobs.length ? h("table", {}, h("tbody", {}, jobs.map((job) => h("tr", {}, h("td", {}, badge(job.state)),
-        h("td", { class: "wrap" }, h("a", { href: link("catalog", job.request.ids[0]) }, job.request.ids.join(", ")), h("div", { class: "muted" }, `${job.request.start} – before ${job.request.end}, ${count(job.made)} of ${count(job.total)}`)),
+        h("td", { class: "wrap" }, h("a", { href: link("catalog", job.request.instruments[0]) }, job.request.instruments.join(", ")), h("div", { class: "muted" }, `${job.request.start} – before ${job.request.end}, ${count(job.made)} of ${count(job.total)}`)),
         h("td", { class: "num" }, job.runs_url && h("a", { href: job.runs_url, target: "_blank", rel: "noopener" }, "Runs ↗"), h("div", { class: "muted" }, ago(job.created_at)))))))
         : empty("No loads yet", "Days of an instrument are loaded from the catalog."));
   }
