@@ -56,7 +56,7 @@ def test_feeds_are_held_while_the_disk_takes_nothing(tmp_path: Path) -> None:
                     await listener.until(lambda: not outbox.waiting and not outbox.is_full, 60)
                     said = listener.pipeline.counts.kinds
                     await listener.until(lambda: said["released"] == said["held"], 60)
-                    await outbox.flush()
+                    await listener.until(lambda: not outbox.waiting, 60)  # also what a flush has under way
                     await ended(tasks)
         found = stored(spool)
         spool.close()
