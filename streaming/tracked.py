@@ -61,9 +61,7 @@ def continued(
     That is what closed within the last second of its trades, as it closed bars between two reads of its sockets.
     """
     tape = TradeTape(TradeIds(consecutive=feed.numbers_trades))
-    for trade in tail.trades:
-        if tape.ids.is_new(trade):
-            tape.judge([trade])
+    tape.judge(tape.ids.new_of(list(tail.trades)))
     until_ns = tail.past_until_ns
     midnight_ns = until_ns - until_ns % DAY_NS
     past = tail.past or Past(until_ns, unknown=[(until_ns - DAY_NS, until_ns)])

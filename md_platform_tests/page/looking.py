@@ -45,3 +45,16 @@ class Looking:
     def close(self) -> None:
         """Close the window."""
         self._context.close()
+
+
+def have_an_alert_fire(look: Looking, instrument: str) -> None:
+    """Set a rule that fires at once, see it fire, and remove it."""
+    page = look.at("health")
+    alerts = page.locator('section[aria-label="Alerts"]')
+    alerts.locator("[name=instrument]").select_option(instrument)
+    alerts.locator("[name=compare]").select_option("above")
+    alerts.locator("[name=value]").fill("1")
+    alerts.get_by_role("button", name="Set alert").click()
+    alerts.locator(".fired li", has_text=f"{instrument} price above 1").first.wait_for(timeout=60_000)
+    alerts.get_by_role("button", name=f"Remove {instrument} price above 1").click()
+    alerts.get_by_text("No rule yet").wait_for()

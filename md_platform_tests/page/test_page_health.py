@@ -1,6 +1,6 @@
 """Health in a real browser: feeds, stores, and an alert that is set and fires."""
 
-from md_platform_tests.page.looking import Looking
+from md_platform_tests.page.looking import Looking, have_an_alert_fire
 from md_platform_tests.page.stocked import BTC, EMPTY
 
 
@@ -18,15 +18,7 @@ def test_feeds_and_stores_tell_how_they_are(look: Looking):
 
 
 def test_an_alert_is_set_fires_and_is_removed(look: Looking):
-    page = look.at("health")
-    alerts = page.locator('section[aria-label="Alerts"]')
-    alerts.locator("[name=instrument]").select_option(BTC)
-    alerts.locator("[name=compare]").select_option("above")
-    alerts.locator("[name=value]").fill("1")
-    alerts.get_by_role("button", name="Set alert").click()
-    alerts.locator(".fired li", has_text=f"{BTC} price above 1").first.wait_for(timeout=60_000)
-    alerts.get_by_role("button", name=f"Remove {BTC} price above 1").click()
-    alerts.get_by_text("No rule yet").wait_for()
+    have_an_alert_fire(look, BTC)
 
 
 def test_events_show_troubles_or_all(look: Looking):

@@ -15,7 +15,7 @@ from md_platform.embedded import valkey
 from md_platform.embedded.home import Home
 from md_platform.embedded.platform import child_environment
 from md_platform.settings import load_settings
-from md_platform_tests.page.looking import Looking
+from md_platform_tests.page.looking import Looking, have_an_alert_fire
 from md_platform_tests.platform.conftest import Loaded
 from md_platform_tests.platform.running import Platform
 
@@ -49,7 +49,7 @@ def test_from_the_catalog_to_an_alert(platform: Platform, loaded: Loaded, stream
     _chart_it_with_two_indicators(look)
     _see_the_bar_move(look)
     _export_what_the_api_streams(look)
-    _have_an_alert_fire(look)
+    have_an_alert_fire(look, BTC)
     look.close()
     assert look.complaints == []
     assert look.strangers == []
@@ -104,15 +104,3 @@ def _export_what_the_api_streams(look: Looking) -> None:
     streamed = httpx.get(f"{look.url}/api/v1/downloads", params={**asked, "id": BTC})
     assert saved.value.path().read_bytes() == streamed.content
     assert streamed.content.count(b"\n") == 1_440 + 1
-
-
-def _have_an_alert_fire(look: Looking) -> None:
-    page = look.at("health")
-    alerts = page.locator('section[aria-label="Alerts"]')
-    alerts.locator("[name=instrument]").select_option(BTC)
-    alerts.locator("[name=compare]").select_option("above")
-    alerts.locator("[name=value]").fill("1")
-    alerts.get_by_role("button", name="Set alert").click()
-    alerts.locator(".fired li", has_text=f"{BTC} price above 1").first.wait_for(timeout=60_000)
-    alerts.get_by_role("button", name=f"Remove {BTC} price above 1").click()
-    alerts.get_by_text("No rule yet").wait_for()
