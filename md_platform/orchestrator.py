@@ -3,6 +3,7 @@
 Dagster itself is not imported here, so that the CLI and the API do not pay for it.
 """
 
+import datetime as dt
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 
 from md_platform.catalog.ranges import Range
+from md_platform.domain.intervals import UTC
 from md_platform.errors import MdpError, OrchestratorUnavailable
 from md_platform.quality import own_checks
 
@@ -27,18 +29,24 @@ _AWAY = (
     "does not contain a dynamic partitions definition",
 )
 """How Dagster says that its code server is away, or that its definitions are not loaded again yet."""
+_ASSET_JOB = "__ASSET_JOB"
 _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "md_platform.definitions"}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as Dagster sees it; `steps` counts finished of all."""
+    """A run as Dagster sees it; `steps` counts finished of all, `job` is what runs that select assets have not."""
 
     id: str
     status: str
     steps_done: int
     steps: int
     tags: Mapping[str, str] = field(default_factory=dict)
+    job: str | None = None
+    assets: tuple[str, ...] = ()
+    created_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -120,7 +128,7 @@ class Orchestrator:
             "params": {
                 "selector": {
                     **_LOCATION,
-                    "pipelineName": "__ASSET_JOB",
+                    "pipelineName": _ASSET_JOB,
                     "assetSelection": [{"path": [universe, name]} for name in assets],
                     "assetCheckSelection": [
                         {"assetKey": {"path": [universe, name]}, "name": check}
@@ -162,8 +170,15 @@ class Orchestrator:
         wanted: dict[str, Any] = {"tags": [{"key": k, "value": v} for k, v in tags.items()]}
         if statuses:
             wanted["statuses"] = list(statuses)
-        found = _expect(self.query(_RUNS, {"filter": wanted})["runsOrError"], "Runs")
-        return [_as_run(run) for run in reversed(found["results"])]
+        return self._runs(wanted)[::-1]
+
+    def newest(self, limit: int) -> list[Run]:
+        """The last runs, whoever launched them, newest first."""
+        return self._runs({}, limit)
+
+    def _runs(self, wanted: Mapping[str, Any], limit: int | None = None) -> list[Run]:
+        found = _expect(self.query(_RUNS, {"filter": wanted, "limit": limit})["runsOrError"], "Runs")
+        return [_as_run(run) for run in found["results"]]
 
     def wait(self, run_ids: Sequence[str], progress: Callable[[list[Run]], None], poll_s: float = _POLL_S) -> list[Run]:
         """Wait until every run is finished, telling `progress` at each look."""
@@ -191,7 +206,17 @@ class Orchestrator:
 def _as_run(found: Mapping[str, Any]) -> Run:
     done = sum(step["status"] in ("SUCCESS", "FAILURE", "SKIPPED") for step in found["stepStats"])
     tags = {tag["key"]: tag["value"] for tag in found["tags"]}
-    return Run(found["runId"], found["status"], done, len(found["stepKeysToExecute"] or []), tags)
+    times = (found[name] for name in ("creationTime", "startTime", "endTime"))
+    return Run(
+        found["runId"],
+        found["status"],
+        done,
+        len(found["stepKeysToExecute"] or []),
+        tags,
+        None if found["jobName"] == _ASSET_JOB else found["jobName"],
+        tuple(asset["path"][-1] for asset in found["assetSelection"] or []),
+        *(None if at is None else dt.datetime.fromtimestamp(at, UTC) for at in times),
+    )
 
 
 def _expect(answer: dict[str, Any], *typenames: str) -> dict[str, Any]:
@@ -220,16 +245,25 @@ mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __ty
   ... on NoModeProvidedError { message } ... on RunConflict { message } ... on InvalidStepError { invalidStepKey }
   ... on InvalidOutputError { invalidOutputName } } }
 """
-_RUN = """
-query($id: ID!) { runOrError(runId: $id) { __typename
-  ... on Run { runId status stepKeysToExecute stepStats { status } tags { key value } }
-  ... on PythonError { message } ... on RunNotFoundError { message } } }
+_FIELDS = """
+fragment Fields on Run { runId status stepKeysToExecute stepStats { status } tags { key value }
+  jobName assetSelection { path } creationTime startTime endTime }
 """
-_RUNS = """
-query($filter: RunsFilter!) { runsOrError(filter: $filter) { __typename
-  ... on Runs { results { runId status stepKeysToExecute stepStats { status } tags { key value } } }
+_RUN = (
+    """
+query($id: ID!) { runOrError(runId: $id) { __typename
+  ... on Run { ...Fields } ... on PythonError { message } ... on RunNotFoundError { message } } }
+"""
+    + _FIELDS
+)
+_RUNS = (
+    """
+query($filter: RunsFilter!, $limit: Int) { runsOrError(filter: $filter, limit: $limit) { __typename
+  ... on Runs { results { ...Fields } }
   ... on PythonError { message } ... on InvalidPipelineRunsFilterError { message } } }
 """
+    + _FIELDS
+)
 _TERMINATE = """
 mutation($id: String!) { terminateRun(runId: $id) { __typename } }
 """

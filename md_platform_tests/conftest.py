@@ -21,22 +21,24 @@ HERE = Path(__file__).parent
 _numbers = itertools.count(1)
 
 
-PLATFORMS = ("platform", "faults", "page")
+PLATFORMS = ("platform", "faults")
 """Packages that start whole platforms: one worker has them all, as two platforms at once are too much for two cores."""
 
-LONGEST_FIRST = (*PLATFORMS, "embedded", "api", "assets", "streaming", "client", "gateway")
+LONGEST_FIRST = (*PLATFORMS, "page", "embedded", "api", "assets", "streaming", "client", "gateway")
 """Packages whose tests wait for processes; what computes alone fills in behind them."""
 
 
 class HeaviestFirst(LoadFileScheduling):
-    """A file of tests stays on one worker of xdist, and so do all PLATFORMS.
+    """A file of tests stays on one worker of xdist, and so do all PLATFORMS, and the page with its one platform.
 
     xdist's own groups do nothing under pytest 9.2 (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
         package = nodeid.removeprefix(f"{HERE.name}/").partition("/")[0]
-        return "platforms" if package in PLATFORMS else super()._split_scope(nodeid)
+        if package in PLATFORMS:
+            return "platforms"
+        return package if package == "page" else super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -50,7 +50,9 @@ class ScriptedDagster:
                 "launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": self._launch(variables["params"])}}
             }
         if "runsOrError" in document:
-            return {"runsOrError": {"__typename": "Runs", "results": self._found(variables["filter"])}}
+            return {
+                "runsOrError": {"__typename": "Runs", "results": self._found(variables["filter"], variables["limit"])}
+            }
         if "terminateRun" in document:
             self._named(variables["id"]).status = "CANCELED"
             return {"terminateRun": {"__typename": "TerminateRunSuccess"}}
@@ -69,7 +71,7 @@ class ScriptedDagster:
         self.runs.append(ScriptedRun(f"run-{len(self.runs)}", paths[0][0], names, tags, params["runConfigData"]))
         return self.runs[-1].id
 
-    def _found(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    def _found(self, wanted: dict[str, Any], limit: int | None) -> list[dict[str, Any]]:
         tags = {tag["key"]: tag["value"] for tag in wanted.get("tags", [])}
         found = []
         for run in reversed(self.runs):
@@ -78,9 +80,11 @@ class ScriptedDagster:
             if tags.items() <= run.tags.items() and run.status in wanted.get("statuses", [run.status]):
                 shown = [{"key": key, "value": value} for key, value in run.tags.items()]
                 found.append(
-                    {"runId": run.id, "status": run.status, "stepKeysToExecute": [], "stepStats": [], "tags": shown}
-                )
-        return found
+                    {"runId": run.id, "status": run.status, "stepKeysToExecute": [], "stepStats": [], "tags": shown,
+                     "jobName": "__ASSET_JOB", "assetSelection": [{"path": [run.universe, a]} for a in run.assets],
+                     "creationTime": 1_700_000_000.5, "startTime": None, "endTime": None}
+                )  # fmt: skip
+        return found[:limit]
 
     def _named(self, run_id: str) -> ScriptedRun:
         return next(run for run in self.runs if run.id == run_id)

@@ -54,6 +54,7 @@ class Health(Collector):
             "problems": self.problems(),
             "connections": {
                 each.name: {
+                    "venue": each.venue,
                     "up": each.is_up,
                     "events": counts.received[each.name],
                     "reconnects": each.reconnects,

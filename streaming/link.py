@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _NOTHING_AT_ALL_S = 60.0  # every venue sends heartbeats or quotes more often
 _NEVER_HEARD_S = 900.0
-_UNUSUAL = 30
+_UNUSUAL = 5
+_KNOWN = 20
+_FADES = 0.99
 _CHANNEL_OF: dict[type, Channel] = {Trade: "trades", Quote: "quotes", BookUpdate: "book", Bar: "bars"}
 
 
@@ -59,19 +61,24 @@ class Intake(Protocol):
 
 @dataclass(slots=True)
 class Silence:
-    """How long a channel has said nothing, and how long it usually does: few trade at night, and that is no stall."""
+    """How long a channel has said nothing, and the longest that it did of late: at night few trade, that is fine."""
 
     since: float
-    usual_s: float = 0.0
+    longest_s: float = 0.0
+    heard: int = 0
 
     def broken(self, now: float) -> None:
         """It spoke."""
-        self.usual_s += 0.1 * (now - self.since - self.usual_s)
+        self.heard += 1
+        self.longest_s = max(now - self.since, _FADES * self.longest_s)
         self.since = now
 
     def allowed_s(self, least_s: float) -> float:
-        """Silence from which it counts as stalled: `least_s`, and more for a channel that is often silent."""
-        return max(least_s, _UNUSUAL * self.usual_s) if self.usual_s else max(least_s, _NEVER_HEARD_S)
+        """Silence from which it counts as stalled: `least_s`, and more for a channel that is often silent.
+
+        One that has spoken only a few times is not known yet: two trades in a second make no busy market.
+        """
+        return max(least_s, _UNUSUAL * self.longest_s if self.heard >= _KNOWN else _NEVER_HEARD_S)
 
 
 class Link:

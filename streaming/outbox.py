@@ -75,6 +75,12 @@ class Outbox:
             self.is_full = self.is_full or self.waiting >= self._waiting_at_most
         self._wake.set()
 
+    async def room(self) -> None:
+        """Wait until no more than half of what may wait does: for who reads a file, and so need drop nothing."""
+        await asyncio.sleep(0)
+        while self.waiting > self._waiting_at_most // 2:  # noqa: ASYNC110 - a count that each flush changes
+            await asyncio.sleep(FLUSH_EVERY_S)
+
     def _drop(self) -> None:
         for kind in SHED_FIRST:
             dropped = [events for events in self._waiting if _kind(events) == kind]

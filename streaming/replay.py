@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -88,8 +88,8 @@ class Replay:
         """The receive time of the last record, ns."""
         return self.now_ns
 
-    async def run(self, pipeline: Pipeline, speed: float | None) -> None:
-        """Play everything into `pipeline`; `speed` None: as fast as it goes."""
+    async def run(self, pipeline: Pipeline, speed: float | None, room: Callable[[], Awaitable[None]]) -> None:
+        """Play everything into `pipeline`; `speed` None: as fast as `room`, for what comes out, is there."""
         links: dict[str, Link] = {}
         loop = asyncio.get_running_loop()
         began, first_ns, ticked_ns = loop.time(), 0, 0
@@ -100,8 +100,8 @@ class Replay:
                 due = self.now_ns - ticked_ns > _TICK_NS
                 if speed is not None:
                     await asyncio.sleep((self.now_ns - first_ns) / 1e9 / speed - (loop.time() - began))
-                elif due:
-                    await asyncio.sleep(0)
+                if due:
+                    await room()
                 self._play(together, links, pipeline)
                 if due:
                     ticked_ns = self.now_ns

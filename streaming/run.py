@@ -156,7 +156,7 @@ async def replay(config: StreamConfig, path: Path, speed: float | None) -> None:
                 pipeline.track(instrument, feed, Tail(0), indicators)
     tasks = [asyncio.create_task(job) for job in (outbox.run(), *(each.run() for each in to_sinks))]
     try:
-        await player.run(pipeline, speed)
+        await player.run(pipeline, speed, outbox.room)
         await outbox.flush()
         for delivery in to_sinks:
             await delivery.reached(outbox.last_id)

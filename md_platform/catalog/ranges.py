@@ -30,12 +30,15 @@ class Range:
 
     @classmethod
     def of_run(cls, tags: Mapping[str, str]) -> Self | None:
-        """The range that a run's tags name, with the outermost instruments only; None for a run without partitions."""
+        """The range that a run's tags name, with the outermost instruments only; None for other runs."""
         start, end = (tags.get(name, tags.get("dagster/partition")) for name in (RANGE_START, RANGE_END))
         if start is None or end is None:
             return None
-        (first, from_instrument), (last, to_instrument) = start.split("|"), end.split("|")
-        return cls((from_instrument, to_instrument), dt.date.fromisoformat(first), dt.date.fromisoformat(last))
+        try:
+            (first, from_instrument), (last, to_instrument) = start.split("|"), end.split("|")
+            return cls((from_instrument, to_instrument), dt.date.fromisoformat(first), dt.date.fromisoformat(last))
+        except ValueError:  # of an asset that a team added, with partitions of its own
+            return None
 
 
 def neighbours(wanted: Iterable[str], registered: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -132,6 +132,7 @@ class AsyncMarketData(Generic[F]):
     partition = Awaiting(platform_calls.partition)
     quality = AwaitingTable(platform_calls.quality)
     events = AwaitingTable(platform_calls.events)
+    runs = AwaitingTable(platform_calls.runs)
     backfill = Awaiting(job_calls.backfill)
     backfills = Awaiting(job_calls.backfills)
     export = Awaiting(job_calls.export)

@@ -145,6 +145,7 @@ class MarketData(Generic[F]):
     partition = Blocking(platform_calls.partition)
     quality = BlockingTable(platform_calls.quality)
     events = BlockingTable(platform_calls.events)
+    runs = BlockingTable(platform_calls.runs)
     backfill = Blocking(job_calls.backfill)
     backfills = Blocking(job_calls.backfills)
     export = Blocking(job_calls.export)

@@ -22,6 +22,16 @@ _DATASET = {
 }
 _COLUMN = {**dict.fromkeys(("name", "type", "unit", "meaning"), _TEXT), "nullable": pl.Boolean()}
 _COVERAGE = {"instrument": _TEXT, "date": _DATE, "status": _TEXT}
+_RUN = {
+    **dict.fromkeys(("id", "status", "job"), _TEXT),
+    "assets": pl.List(pl.String()),
+    **dict.fromkeys(("first", "last"), _DATE),
+    "instruments": pl.List(pl.String()),
+    "asked_by": _TEXT,
+    **dict.fromkeys(("steps_done", "steps"), _COUNT),
+    **dict.fromkeys(("created_at", "started_at", "ended_at"), pl.Datetime("us", "UTC")),
+    "url": _TEXT,
+}
 
 
 def datasets() -> Steps[pl.DataFrame]:
@@ -92,6 +102,12 @@ def events(
     )
     (reply,) = yield [Request("events", params=asked, is_table=True)]
     return reply.frame
+
+
+def runs(limit: int = 25) -> Steps[pl.DataFrame]:
+    """The last runs of Dagster, newest first: what they make, what asked for them, how they ended."""
+    (reply,) = yield [Request("runs", params=given(limit=limit))]
+    return rows(reply.json, _RUN)
 
 
 def _calendar(found: dict[str, Any], period: str, legend: dict[str, str]) -> pl.DataFrame:

@@ -37,7 +37,7 @@ def code_server(home: Home, environment: Mapping[str, str], module: str) -> Serv
     return Service(
         name="code-server",
         argv=(
-            *_python("dagster", "api", "grpc"),
+            *_python("md_platform.assets.code_server"),
             *("--python-file" if module.endswith(".py") else "--module-name", module),
             *("--host", LOOPBACK, "--port", str(port), "--location-name", LOCATION),
             *("--use-python-environment-entry-point", *_LOGS),

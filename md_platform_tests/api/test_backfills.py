@@ -100,6 +100,19 @@ def test_a_backfill_runs_the_chain_follows_up_and_is_not_done_twice(platform):
     assert started["id"] in started["runs_url"]
 
 
+def test_runs_tell_what_they_make_and_who_asked(platform):
+    started = platform.post()
+    platform.ends(started["id"])
+    monthly, *_, daily = platform.served.client.get("/api/v1/runs").json()
+    assert (daily["status"], daily["asked_by"]) == ("SUCCESS", f"backfill {started['id']}")
+    assert (daily["first"], daily["last"]) == (str(D), str(D + 2 * DAY))
+    assert daily["instruments"] == [BTC]
+    assert daily["assets"] == ["raw_bars", *_rest()]
+    assert daily["url"].endswith(f"/runs/{daily['id']}")
+    assert monthly["assets"][0] == "monthly_bars"
+    assert [each["id"] for each in platform.served.client.get("/api/v1/runs?limit=1").json()] == [monthly["id"]]
+
+
 def test_the_same_request_while_it_runs_is_the_same_backfill(platform):
     platform.work.held.set()
     started = platform.post()

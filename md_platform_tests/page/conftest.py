@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from md_platform.embedded import postgres_running, valkey_running
 from md_platform_tests.page.chromium import browser
 from md_platform_tests.page.looking import Looking
-from md_platform_tests.page.page_platform import Platform, running
+from md_platform_tests.page.page_platform import DAYS, Platform, with_servers
 
 __all__ = ["browser"]
-
-DAYS = 30
 
 
 @pytest.fixture(scope="package")
@@ -24,11 +21,7 @@ def platform(open_folder: Path) -> Iterator[Platform]:
     Tests change nothing in it that another one looks at.
     """
     folder = Path(tempfile.mkdtemp(prefix="page-", dir=open_folder))
-    with (
-        valkey_running(folder / "redis") as redis_url,
-        postgres_running(folder / "postgres", durable=False) as database_url,
-        running(folder, database_url, redis_url, DAYS) as platform,
-    ):
+    with with_servers(folder, DAYS) as platform:
         yield platform
 
 

@@ -14,12 +14,16 @@ import httpx
 from md_platform.catalog.ledger import Ledger, PartitionRecord
 from md_platform.catalog.ranges import Range
 from md_platform.domain.intervals import DAY
+from md_platform.embedded import postgres_running, valkey_running
 from md_platform.embedded.ports import free_port
 from md_platform.storage.migrate import migrate
 from md_platform_tests.api_server import stores_of
 from md_platform_tests.page.stocked import BTC, ETH, SOL, stock
 from md_platform_tests.sandbox_server import running_sandbox
 from md_platform_tests.scripted_dagster import ScriptedRun, scripted_dagster
+
+DAYS = 30
+"""Of bars, to look at."""
 
 _START_S = 90
 _CODE = str(Path(__file__).parents[2])
@@ -42,6 +46,17 @@ class Platform:
         finally:
             process.terminate()
             process.wait(20)
+
+
+@contextlib.contextmanager
+def with_servers(folder: Path, days: int) -> Iterator[Platform]:
+    """A platform with servers of its own below `folder`, which other users may pass through."""
+    with (
+        valkey_running(folder / "redis") as redis_url,
+        postgres_running(folder / "postgres", durable=False) as database_url,
+        running(folder, database_url, redis_url, days) as platform,
+    ):
+        yield platform
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ def test_from_the_catalog_to_an_alert(platform: Platform, loaded: Loaded, stream
     _chart_it_with_two_indicators(look)
     _see_the_bar_move(look)
     _export_what_the_api_streams(look)
+    _see_what_dagster_ran(look)
     have_an_alert_fire(look, BTC)
     look.close()
     assert look.complaints == []
@@ -104,3 +105,10 @@ def _export_what_the_api_streams(look: Looking) -> None:
     streamed = httpx.get(f"{look.url}/api/v1/downloads", params={**asked, "id": BTC})
     assert saved.value.path().read_bytes() == streamed.content
     assert streamed.content.count(b"\n") == 1_440 + 1
+
+
+def _see_what_dagster_ran(look: Looking) -> None:
+    newest = look.at("health").locator('[aria-label="Runs"] tr').first
+    newest.wait_for()
+    assert newest.locator(".badge").inner_text() in {"success", "started", "starting", "queued", "not_started"}
+    assert httpx.get(str(newest.locator("a").get_attribute("href"))).status_code == 200

@@ -20,11 +20,14 @@ def test_a_full_disk(platform: Platform):
     instrument = "sandbox:XRP-USDT"
     code_server = psutil.Process(platform.pid("code-server"))
     unlimited = code_server.rlimit(resource.RLIMIT_FSIZE)
-    code_server.rlimit(resource.RLIMIT_FSIZE, (60_000, unlimited[1]))  # runs inherit it; a day of bars takes 100 kB
+    ancestors = [code_server, *code_server.children(recursive=True)]  # of runs, which inherit it
+    for process in ancestors:
+        process.rlimit(resource.RLIMIT_FSIZE, (60_000, unlimited[1]))  # a day of bars takes 100 kB
     try:
         refused = platform.mdp(*load(instrument))
     finally:
-        code_server.rlimit(resource.RLIMIT_FSIZE, unlimited)
+        for process in ancestors:
+            process.rlimit(resource.RLIMIT_FSIZE, unlimited)
     assert refused.returncode == 1
     assert f"{instrument}, {DAY}: no space left for {platform.lake.root}/raw/" in refused.stdout
     assert "free some disk or point MDP_HOME elsewhere" in refused.stdout

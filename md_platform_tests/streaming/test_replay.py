@@ -3,8 +3,9 @@
 import asyncio
 import csv
 import gzip
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ from md_platform.domain.instruments import Instrument
 from md_platform.domain.wire import Published, decode
 from md_platform.errors import InvalidFile
 from md_platform.storage.captures import CaptureWriter, Record
-from md_platform.storage.spool import Spool
+from md_platform.storage.spool import Message, Spool
 from md_platform.venues import VENUES
 from md_platform.venues.feeds import Feed
 from md_platform_tests.venues.replay import SHARED, hftbacktest
-from streaming.run import StreamConfig, replay
+from streaming.outbox import Outbox
+from streaming.pipeline import Pipeline
+from streaming.replay import Replay
+from streaming.run import StreamConfig, ended, replay
+from streaming.tracked import Tail
 
 needs_captures = pytest.mark.skipif(not SHARED.exists(), reason="captures are not here (../shared/data)")
 FEEDS = {feed.name: feed for spec in VENUES for feed in spec.feeds}
@@ -86,6 +91,35 @@ def test_candles_of_minutes_of_trades_are_those_that_others_made(
             assert bar.volume == pytest.approx(float(row["volume"]), rel=1e-9)
             assert bar.quote_volume == pytest.approx(float(row["quote_volume"]), rel=1e-9)
             assert bar.taker_buy_volume == pytest.approx(float(row["taker_buy_volume"]), rel=1e-9, abs=1e-12)
+
+
+class SlowSpool(Spool):
+    def append(self, messages: Sequence[Message]) -> int:
+        time.sleep(0.02)
+        return super().append(messages)
+
+
+def test_a_replay_waits_for_the_disk_where_a_feed_would_drop_quotes(tmp_path: Path) -> None:
+    feed, instrument, quotes = FEEDS["binance"], Instrument("binance", "BTC", "USDT", "BTCUSDT"), 2_000
+    told = '{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}'
+    frames = [Record("recv", "binance-0", 1.7e9 + n / 10, told % (n + 1)) for n in range(quotes)]
+    path = recorded(tmp_path / "in", feed, [instrument], [Record("connect", "binance-0", 1.7e9), *frames])
+
+    async def run() -> Outbox:
+        player, spool = Replay(path), SlowSpool(tmp_path / "spool.db")
+        outbox = Outbox(spool, lambda _messages, _last: None, waiting_at_most=100)
+        pipeline = Pipeline(outbox.put, now_ns=player.clock)
+        pipeline.track(instrument, feed, Tail(0))
+        flushing = asyncio.create_task(outbox.run())
+        await player.run(pipeline, None, outbox.room)
+        await outbox.flush()
+        await ended([flushing])
+        spool.close()
+        return outbox
+
+    outbox = asyncio.run(run())
+    assert outbox.dropped.total() == 0
+    assert outbox.spooled == quotes
 
 
 def test_a_recording_that_does_not_say_what_it_holds_is_an_error(tmp_path: Path) -> None:

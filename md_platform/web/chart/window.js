@@ -10,6 +10,7 @@ import { values } from "./indicators.js";
 import { Pane } from "./pane.js";
 
 const SETTLED_MS = 160;
+const LEAST_BARS = 60; // that the first view is wide, however little there is
 const COARSE = 5000; // bars to see at once, after which longer ones are drawn
 
 export class ChartWindow {
@@ -33,7 +34,10 @@ export class ChartWindow {
     const end = state.end ? Date.parse(state.end) / 1000 : Date.now() / 1000;
     const seconds = SECONDS[state.timeframe];
     this.isLive = !state.end;
-    await this.fetch([end - state.bars * seconds, end + (this.isLive ? seconds * 6 : 0)]);
+    const [from, to] = [end - state.bars * seconds, end + (this.isLive ? seconds * 6 : 0)];
+    await this.fetch([from, to]);
+    const first = this.pane.bars.find(({ close }) => close !== undefined)?.time;
+    if (first > from) this.pane.show([Math.min(first - seconds, end - LEAST_BARS * seconds), to]); // data begin here
     const scale = this.pane.chart.timeScale();
     scale.subscribeVisibleLogicalRangeChange(() => this.moved());
     this.pane.chart.subscribeCrosshairMove((event) => this.pointed(event));

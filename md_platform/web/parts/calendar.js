@@ -64,9 +64,10 @@ export function legend(periods) {
 /** A strip of the last periods, as wide as it is given: the table's small picture of a coverage. */
 export function strip(periods, shownDays = 60) {
   const shown = periods.slice(-shownDays);
-  const bars = shown.map(({ status }, n) => svg("rect", { x: n * 2, y: heightOf(status), width: 1.6, height: 14 - heightOf(status), class: `s-${status.replace(" ", "-")}` }));
+  const before = shownDays - shown.length; // the newest are at the right, under those of the others
+  const bars = shown.map(({ status }, n) => svg("rect", { x: (before + n) * 2, y: heightOf(status), width: 1.6, height: 14 - heightOf(status), class: `s-${status.replace(" ", "-")}` }));
   const words = `${shown.filter(({ status }) => status === "ok").length} of the last ${shown.length} ok`;
-  return svg("svg", { class: "strip", width: shownDays * 2, height: 14, role: "img", "aria-label": words }, bars);
+  return svg("svg", { class: "strip", width: shownDays * 2, height: 14, role: "img", "aria-label": words }, before > 0 && svg("rect", { y: 12, width: before * 2 - 0.4, height: 2, class: "s-never-made" }), bars);
 }
 
 const heightOf = (status) => ({ ok: 0, degraded: 4, pending: 9, closed: 11, "never made": 12 })[status] ?? 8;
@@ -98,7 +99,18 @@ function yearMap(year, periods, period, chosen) {
   const months = isDaily && MONTHS.slice(first, last + 1).map((name, n) =>
     svg("text", { x: LABELS + (start(first + n) - start(first)) * STEP, y: 10 }, name));
   const weekdays = isDaily && [["Mo", 0], ["We", 2], ["Fr", 4]].map(([name, row]) => svg("text", { x: 0, y: 27 + row * STEP }, name));
-  return h("div", { class: "year" }, h("h3", {}, year), svg("svg", { width, height }, months, weekdays, cells));
+  return h("div", { class: "year" }, h("h3", {}, year), svg("svg", { width, height }, months, weekdays, isDaily && unknown(), cells));
+
+  /** The other days of the months that are shown, so that one sees where the known ones lie. */
+  function unknown() {
+    const known = new Set(periods.map(({ date }) => date));
+    const days = [];
+    for (let at = Date.UTC(year, first, 1); at < Date.UTC(year, last + 1, 1); at += DAY_MS) days.push(new Date(at).toISOString().slice(0, 10));
+    return days.filter((date) => !known.has(date)).map((date) => {
+      const [column, row] = place(date);
+      return svg("rect", { x: LABELS + column * STEP, y: 16 + row * STEP, width: CELL, height: CELL, rx: 3, class: "unknown" });
+    });
+  }
 }
 
 /** One cell: its colour by class, its sign drawn above it. */

@@ -118,17 +118,17 @@ function overview(datasets, all, chosen, asked) {
   if (!kept.length) return h("div", { class: "panel" }, empty("Nothing is kept yet", "Choose an instrument and load days of it: they come from its venue, through Dagster."));
   const cell = (value) => h("td", { class: "num" }, value ? count(value) : h("span", { class: "muted" }, "0"));
   const sum = (name) => kept.reduce((total, { totals }) => total + totals[name], 0);
-  const newest = kept.map(({ totals }) => totals.last_day).toSorted().at(-1);
+  const newest = kept.map(({ totals }) => totals.last_day).filter(Boolean).toSorted().at(-1);
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   return h("div", { class: "panel" },
     h("header", {}, h("h2", {}, "Datasets"), h("span", { class: "muted end" }, "choose an instrument for its days")),
     h("dl", { class: "facts figures" }, fact("Instruments", count(all.length)), fact("Partitions", count(sum("partitions"))), fact("Usable", share((sum("ok") + sum("degraded")) / (sum("partitions") - sum("closed") || 1))),
-      fact("Rows", compact(sum("rows"))), fact("Size", bytes(sum("bytes"))), fact("Newest day ended", ago(new Date(`${newest}T24:00Z`)))),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Datasets" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["Dataset", "What it is"].map((name) => h("th", {}, name)),
+      fact("Rows", compact(sum("rows"))), fact("Size", bytes(sum("bytes"))), newest && fact("Newest day ended", ago(new Date(`${newest}T24:00Z`)))),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Datasets" }, h("table", { class: "tight" },
+      h("thead", {}, h("tr", {}, h("th", {}, "Dataset"), h("th", { class: "wide" }, "What it is"),
         ["Instruments", "ok", "degraded", "failed", "missing", "Rows", "Size"].map((name) => h("th", { class: "num" }, name)), h("th", {}, "First and last"))),
       h("tbody", {}, kept.map(({ name, meaning, totals }) => h("tr", { "aria-selected": String(name === chosen) },
-        h("td", {}, h("a", { href: link("catalog", "", { ...asked, dataset: name }) }, name)), h("td", { class: "wrap soft" }, meaning),
+        h("td", {}, h("a", { href: link("catalog", "", { ...asked, dataset: name }) }, name)), h("td", { class: "wrap soft wide" }, meaning),
         cell(totals.instruments), cell(totals.ok), cell(totals.degraded), cell(totals.failed), cell(totals.missing),
         h("td", { class: "num" }, compact(totals.rows)), h("td", { class: "num" }, bytes(totals.bytes)),
         h("td", { class: "muted" }, day(totals.first_day), h("br"), day(totals.last_day))))))),

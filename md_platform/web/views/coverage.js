@@ -83,7 +83,7 @@ function figures(found, quality) {
     fact("Usable", `${count(found.statuses.ok ?? 0)} ok of ${count(total)}`),
     fact("Rows", count(found.rows)),
     fact("Size", bytes(found.bytes)),
-    fact("Newest day ended", ago(new Date(`${found.last}T24:00Z`))),
+    found.last && fact("Newest day ended", ago(new Date(`${found.last}T24:00Z`))),
     quality && fact("Quality score", share(quality.meta.score, 2)),
     quality && fact("Completeness", share(quality.meta.completeness, 2)),
     quality && fact("Quarantined rows", count(quality.meta.quarantined)));

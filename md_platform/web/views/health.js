@@ -1,15 +1,17 @@
-// Health: feeds, stores, lag, how fresh each instrument is, loads, and what happened lately.
+// Health: feeds, stores, lag, how fresh each instrument is, runs of Dagster, and what happened lately.
 
 import { ask } from "../core/api.js";
 import { link } from "../core/address.js";
 import { h, put } from "../core/dom.js";
-import { ago, count, lasting, NOTHING, share, time } from "../core/format.js";
+import { ago, count, day, lasting, NOTHING, share, time } from "../core/format.js";
 import { subscribe } from "../core/live.js";
 import { alertsPanel } from "./alerts.js";
 import { asCode } from "../parts/requests.js";
-import { badge, empty } from "../parts/states.js";
+import { empty } from "../parts/states.js";
 
 const EVERY_MS = 3000;
+const SHOWN_RUNS = 8;
+const ENDED = { SUCCESS: "ok", FAILURE: "failed", CANCELED: "cancelled" };
 const SHOWN_EVENTS = 200;
 const BAD = ["gap", "disconnected", "stalled", "lagging", "halted", "refused", "shed"];
 
@@ -17,7 +19,7 @@ export async function show(host, at, signal) {
   const feeds = h("section", { class: "panel", "aria-label": "Feeds" });
   const stores = h("section", { class: "panel", "aria-label": "Stores" });
   const fresh = h("section", { class: "panel", "aria-label": "Instruments" });
-  const loads = h("section", { class: "panel", "aria-label": "Loads" });
+  const runs = h("section", { class: "panel", "aria-label": "Runs" });
   const events = h("section", { class: "panel", "aria-label": "Events" });
   let before = null;
   let known = [];
@@ -28,7 +30,7 @@ export async function show(host, at, signal) {
   await Promise.all([measure(), refresh()]);
   await drawEvents();
   const alerts = await alertsPanel(known, signal).catch(withoutAlerts);
-  put(host, h("h1", { class: "sr" }, "Health"), h("div", { class: "stack" }, feeds, alerts, events), h("div", { class: "stack" }, stores, fresh, loads));
+  put(host, h("h1", { class: "sr" }, "Health"), h("div", { class: "stack" }, feeds, alerts, events), h("div", { class: "stack" }, stores, fresh, runs));
   const timer = setInterval(() => document.hidden || refresh().catch(() => null), EVERY_MS);
   const quiet = subscribe("events", "", "", () => Promise.all([measure(), drawEvents()]).catch(() => null));
   signal.addEventListener("abort", () => {
@@ -37,8 +39,8 @@ export async function show(host, at, signal) {
   });
 
   async function refresh() {
-    const [{ live }, ready, { instruments }, jobs] = await Promise.all([
-      ask("ingest", {}, { signal }), readiness(), ask("instruments", { status: "active", limit: 100 }, { signal }), ask("backfills", { limit: 5 }, { signal }).catch(() => []),
+    const [{ live }, ready, { instruments }, launched] = await Promise.all([
+      ask("ingest", {}, { signal }), readiness(), ask("instruments", { status: "active", limit: 100 }, { signal }), ask("runs", { limit: SHOWN_RUNS }, { signal }).catch((error) => error),
     ]);
     known = instruments.map(({ id }) => id);
     const latest = instruments.length ? await ask("latest", { ids: instruments.map(({ id }) => id).join(",") }, { signal }) : [];
@@ -47,8 +49,8 @@ export async function show(host, at, signal) {
     drawFeeds(live, connections, before && { seconds: (now - before.now) / 1000, events: before.events });
     before = { now, events: new Map(connections.map(({ name, events: seen }) => [name, seen])) };
     drawStores(ready);
-    drawFresh(instruments, latest);
-    drawLoads(jobs);
+    drawFresh(instruments, latest, connections);
+    drawRuns(launched);
   }
 
   /** Gaps of the last day and quality of what is kept: these move slowly. */
@@ -64,7 +66,7 @@ export async function show(host, at, signal) {
       connections.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Connections" }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", {}, "Connection"), h("th", {}, "State"), ["Events/s", "Events", "Gaps, 24 h", "Reconnects", "Instruments", "Clock skew"].map((name) => h("th", { class: "num" }, name)))),
         h("tbody", {}, connections.map((each) => h("tr", {}, h("td", {}, each.name), h("td", {}, state(each.up, each.up ? "connected" : "down")),
-          [rate(each), count(each.events), count(gaps.get(each.name.replace(/(-s\d+)?-\d+$/, ""))?.length ?? 0), count(each.reconnects), count(each.instruments), skew(told, each.name)].map((value) => h("td", { class: "num" }, value)))))))
+          [rate(each), count(each.events), count(gaps.get(each.venue)?.length ?? 0), count(each.reconnects), count(each.instruments), skew(told, each.venue)].map((value) => h("td", { class: "num" }, value)))))))
         : empty("Nothing streams", "The live process does not answer, or has no connection: `mdp up` starts it."),
       told && h("dl", { class: "facts figures" },
         Object.entries(told.lag_ms).map(([target, { p50, p99 }]) => fact(`Lag to ${target}, p50 / p99`, `${p50 ?? NOTHING} / ${p99 ?? NOTHING} ms`)),
@@ -79,24 +81,30 @@ export async function show(host, at, signal) {
         h("tr", {}, h("td", {}, name), h("td", {}, state(ok, ok ? "answers" : problem)), h("td", { class: "num muted" }, `${ms.toFixed(1)} ms`))))));
   }
 
-  function drawFresh(instruments, latest) {
+  function drawFresh(instruments, latest, connections) {
     const known = new Map(latest.map((each) => [each.instrument, each]));
+    const isUp = (venue) => connections.some((each) => each.up && each.venue === venue);
     put(fresh, h("header", {}, h("h2", {}, "Instruments")),
       instruments.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Freshness" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Instrument"), h("th", {}, "Feed"), h("th", { class: "num" }, "Last trade"), h("th", { class: "num" }, "Quality"))), h("tbody", {}, instruments.map(({ id }) => {
         const found = known.get(id);
         const [venue, symbol] = id.split(":");
         return h("tr", {}, h("td", {}, h("a", { class: "instrument", href: link("catalog", id) }, h("strong", {}, symbol), h("span", { class: "muted" }, venue))),
-          h("td", {}, found ? state(!found.is_stale, found.is_stale ? "stale" : "live") : h("span", { class: "muted" }, "not streamed")),
+          h("td", {}, found ? state(isUp(venue), !isUp(venue) ? "down" : found.is_stale ? "quiet" : "live") : h("span", { class: "muted" }, "not streamed")),
           h("td", { class: "num muted" }, found ? `${lasting(found.age_ms / 1000)} ago` : NOTHING), h("td", { class: "num" }, share(scores.get(id), 2)));
       })))) : empty("No instruments", "None is registered yet."));
   }
 
-  function drawLoads(jobs) {
-    put(loads, h("header", {}, h("h2", {}, "Dagster loads"), h("span", { class: "muted end" }, "newest first")),
-      jobs.length ? h("table", {}, h("tbody", {}, jobs.map((job) => h("tr", {}, h("td", {}, badge(job.state)),
-        h("td", { class: "wrap" }, h("a", { href: link("catalog", job.request.instruments[0]) }, job.request.instruments.join(", ")), h("div", { class: "muted" }, `${job.request.start} – before ${job.request.end}, ${count(job.made)} of ${count(job.total)}`)),
-        h("td", { class: "num" }, job.runs_url && h("a", { href: job.runs_url, target: "_blank", rel: "noopener" }, "Runs ↗"), h("div", { class: "muted" }, ago(job.created_at)))))))
-        : empty("No loads yet", "Days of an instrument are loaded from the catalog."));
+  function drawRuns(launched) {
+    const what = ({ job, assets }) => job ?? (assets.length > 1 ? `${assets[0]} … ${assets.at(-1)} (${assets.length})` : assets[0]);
+    const made = ({ first, last, instruments }) => first && `${instruments.join(" … ")}, ${day(first)}${first === last ? "" : ` – ${day(last)}`}`;
+    put(runs, h("header", {}, h("h2", {}, "Dagster runs"), h("span", { class: "muted end" }, "newest first")),
+      launched instanceof Error ? empty("Dagster does not answer", launched.message)
+        : launched.length ? h("table", {}, h("tbody", {}, launched.map((run) => h("tr", {},
+          h("td", {}, h("span", { class: "badge", "data-status": ENDED[run.status] ?? "running" }, run.status.toLowerCase())),
+          h("td", { class: "wrap" }, h("a", { href: run.url, target: "_blank", rel: "noopener" }, what(run)), h("div", { class: "muted" }, made(run))),
+          h("td", { class: "wrap muted" }, run.asked_by.replace(/ [0-9a-f]{32}$/, ""), h("div", {}, ago(run.created_at)))))))
+          : empty("No run yet", "Days of an instrument are loaded from the catalog; schedules and sensors do the rest."),
+      asCode({ path: "runs", parameters: { limit: SHOWN_RUNS }, python: `md.runs(${SHOWN_RUNS})` }));
   }
 
   async function drawEvents() {
@@ -133,7 +141,7 @@ const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value)
 const state = (isGood, words) => h("span", { class: "badge", "data-status": isGood ? "ok" : "failed" }, words);
 const kindBadge = (kind) => h("span", { class: "badge", "data-status": BAD.includes(kind) ? (kind === "gap" || kind === "disconnected" ? "failed" : "degraded") : "ok" }, kind);
 
-function skew({ skew_ms: known }, name) {
-  const found = known[name.replace(/-\d+$/, "")];
+function skew({ skew_ms: known }, venue) {
+  const found = known[venue];
   return found === undefined ? NOTHING : `${found.toFixed(1)} ms`;
 }

@@ -110,7 +110,7 @@ export async function show(host, { argument }, signal) {
     const summaries = await ask("market-summary", { limit: 5 }, { signal });
     const all = (name) => summaries.flatMap((each) => each[name].map((one) => ({ ...one, quote: each.quote })));
     const list = (title, found, shown) => h("div", {}, h("h3", {}, title), found.length ? h("ul", { class: "plain" }, found.slice(0, 5).map((one) =>
-      h("li", {}, h("a", { href: link("market", one.instrument) }, one.instrument.split(":")[1]), shown(one)))) : h("p", { class: "muted" }, "None"));
+      h("li", {}, h("a", { href: link("market", one.instrument) }, one.instrument.split(":")[1]), shown(one)))) : h("p", { class: "muted" }, "None has 24 h known whole"));
     const moved = ({ value }) => h("span", { class: direction(value) }, change(value));
     put(movers, h("header", {}, h("h2", {}, "Movers")), h("div", { class: "movers" },
       list("Gainers", all("gainers").toSorted((a, b) => b.value - a.value), moved), list("Losers", all("losers").toSorted((a, b) => a.value - b.value), moved),
