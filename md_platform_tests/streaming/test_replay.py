@@ -102,7 +102,7 @@ class SlowSpool(Spool):
 def test_a_replay_waits_for_the_disk_where_a_feed_would_drop_quotes(tmp_path: Path) -> None:
     feed, instrument, quotes = FEEDS["binance"], Instrument("binance", "BTC", "USDT", "BTCUSDT"), 2_000
     told = '{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}'
-    frames = [Record("recv", "binance-0", 1.7e9 + n / 10, told % (n + 1)) for n in range(quotes)]
+    frames = [Record("recv", "binance-0", 1.7e9 + n / 10, data=told % (n + 1)) for n in range(quotes)]
     path = recorded(tmp_path / "in", feed, [instrument], [Record("connect", "binance-0", 1.7e9), *frames])
 
     async def run() -> Outbox:
