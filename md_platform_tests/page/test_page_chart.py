@@ -108,6 +108,10 @@ def test_instruments_are_compared_and_timeframes_stand_in_step(look: Looking):
     page = look.at(f"chart/{BTC}?tf=15m,1h&with={ETH}")
     page.locator(".legend-box", has_text=ETH).nth(1).wait_for()
     assert page.locator(".window").count() == 2
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="PNG").click()
+    shown = page.locator(".window .canvas").first.evaluate("each => each.clientWidth * devicePixelRatio")
+    assert int.from_bytes(saved.value.path().read_bytes()[16:20]) >= 2 * shown  # its width: both are in it
     x, y, width, height = _canvas(look)
     page.mouse.move(x + width / 2, y + height / 2)
     page.wait_for_timeout(300)

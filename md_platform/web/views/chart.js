@@ -170,20 +170,25 @@ export async function show(host, { argument, parameters }, signal) {
       h("button", { class: "quiet", "aria-label": `Remove ${mark.text ?? TOOLS[mark.kind]}`, onclick: () => keepMarks(marks.filter((_, m) => m !== n)) }, "✕"))));
   }
 
-  /** The first chart with what its legend says above it. */
+  /** The charts as they stand, each below what its legend says. */
   function picture() {
-    const [{ pane, legend, canvas: shown }] = windows;
-    const drawn = pane.chart.takeScreenshot();
-    const scale = drawn.width / shown.clientWidth;
-    const lines = [...legend.children].map((each) => [...each.querySelectorAll("span, strong")].filter(({ children }) => !children.length).map(({ textContent }) => textContent).join("  "));
-    const [size, top] = [12 * scale, (lines.length * 18 + 8) * scale];
-    const canvas = h("canvas", { width: drawn.width, height: drawn.height + top });
+    const drawn = windows.map(({ pane }) => pane.chart.takeScreenshot());
+    const said = windows.map(({ legend }) => [...legend.children].map((each) => [...each.querySelectorAll("span, strong")].filter(({ children }) => !children.length).map(({ textContent }) => textContent).join("  ")));
+    const scale = drawn[0].width / windows[0].canvas.clientWidth;
+    const most = (values) => Math.max(...values);
+    const top = (most(said.map(({ length }) => length)) * 18 + 8) * scale;
+    const columns = Math.min(windows.length, 2);
+    const [width, height] = [most(drawn.map((each) => each.width)), most(drawn.map((each) => each.height)) + top];
+    const canvas = h("canvas", { width: width * columns, height: height * Math.ceil(windows.length / columns) });
     const context = canvas.getContext("2d");
-    Object.assign(context, { fillStyle: token("panel"), font: `${size}px system-ui, sans-serif`, textBaseline: "top" });
+    Object.assign(context, { fillStyle: token("panel"), font: `${12 * scale}px system-ui, sans-serif`, textBaseline: "top" });
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = token("ink");
-    lines.forEach((line, n) => context.fillText(line, 10 * scale, (n * 18 + 8) * scale));
-    context.drawImage(drawn, 0, top);
+    drawn.forEach((image, n) => {
+      const [left, up] = [(n % columns) * width, Math.floor(n / columns) * height];
+      said[n].forEach((line, m) => context.fillText(line, left + 10 * scale, up + (m * 18 + 8) * scale));
+      context.drawImage(image, left, up + top);
+    });
     canvas.toBlob((blob) => save(blob, "png"));
   }
   async function table() {
