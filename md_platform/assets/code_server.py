@@ -7,6 +7,7 @@ as it is imported, which no fork survives.
 
 import multiprocessing
 import sys
+from multiprocessing import forkserver
 from typing import Any
 
 from dagster._cli import main
@@ -21,10 +22,11 @@ class ForkingServer(server.DagsterApiServer):
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Dagster's own
         super().__init__(*args, **options)
-        self._mp_ctx = _FORKED
+        self._mp_ctx = _FORKED  # type: ignore[assignment] # of another kind, used alike
 
 
 if __name__ == "__main__":
-    server.DagsterApiServer = ForkingServer  # type: ignore[misc] - what `dagster api grpc` takes
+    server.DagsterApiServer = ForkingServer  # type: ignore[misc] # what `dagster api grpc` takes
+    forkserver.ensure_running()  # it imports while Dagster starts
     sys.argv[1:1] = ["api", "grpc"]
-    main()
+    main()  # type: ignore[no-untyped-call] # Dagster's

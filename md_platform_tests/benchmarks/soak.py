@@ -1,6 +1,6 @@
 """Soak: the live process and its writer at a steady rate for a long time, judged by the server's log of what it sent.
 
-    python -m md_platform_tests.benchmarks.soak [--minutes 30] [--rate 20000] [--cut-every 300] [--warm-up 5]
+    python -m md_platform_tests.benchmarks.soak [--minutes 30] [--rate 20000] [--cut-every 300] [--warm-up 16]
 
 A venue in a process of its own sends trades of 20 symbols and hangs up every `--cut-every` seconds. Redis and
 PostgreSQL are real, the writer is on, and a subscriber listens to all trades. Every 10 s: memory of the processes,
@@ -207,7 +207,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=30)
     parser.add_argument("--rate", type=int, default=20_000, help="messages a second")
     parser.add_argument("--cut-every", type=float, default=300, help="seconds after which a connection is cut")
-    parser.add_argument("--warm-up", type=float, default=5, help="minutes that the memory's slope leaves out")
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=16,
+        help="minutes that the memory's slope leaves out: those in which what is remembered of seconds fills",
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mdp-soak-") as name:
         folder = Path(name)
