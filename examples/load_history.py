@@ -22,6 +22,7 @@ def main(*address: str) -> None:
         print(f"{done.state}: {done.made} of {done.total} partitions made")
         for each in client.backfills(limit=5):
             print(f"{each.created_at:%F %T} {each.state}: {each.made} of {each.total}, {each.request}")
+        print(client.runs(limit=5))
 
 
 if __name__ == "__main__":

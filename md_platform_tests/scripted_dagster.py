@@ -90,6 +90,11 @@ class ScriptedDagster:
         return next(run for run in self.runs if run.id == run_id)
 
 
+def ended(run: ScriptedRun) -> None:
+    """Work of runs that make nothing."""
+    run.status = "SUCCESS"
+
+
 @contextlib.contextmanager
 def scripted_dagster(work: Callable[[ScriptedRun], None]) -> Iterator[ScriptedDagster]:
     dagster = ScriptedDagster(work)

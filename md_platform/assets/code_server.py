@@ -23,10 +23,10 @@ class ForkingServer(server.DagsterApiServer):
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Dagster's own
         super().__init__(*args, **options)
         self._mp_ctx = _FORKED  # type: ignore[assignment] # of another kind, used alike
+        forkserver.ensure_running()  # the definitions are loaded: it imports before the first run comes
 
 
 if __name__ == "__main__":
     server.DagsterApiServer = ForkingServer  # type: ignore[misc] # what `dagster api grpc` takes
-    forkserver.ensure_running()  # it imports while Dagster starts
     sys.argv[1:1] = ["api", "grpc"]
     main()  # type: ignore[no-untyped-call] # Dagster's

@@ -16,6 +16,7 @@ from unittest import mock
 from md_platform.access import rates
 from md_platform.access.keys import Keys
 from md_platform.api.config import ApiConfig
+from md_platform.api.stores import Stores
 from md_platform.catalog.ledger import PartitionRecord
 from md_platform.domain.instruments import Instrument
 from md_platform.domain.intervals import Interval
@@ -25,6 +26,7 @@ from md_platform.storage.migrate import migrate
 from md_platform.transforms.resampled import resample
 from md_platform_tests.api_server import served, stores_of
 from md_platform_tests.rows import BTC, DAY0, day_of_bars
+from md_platform_tests.scripted_dagster import ended, scripted_dagster
 
 CONFIG = f"""
 [parameters]
@@ -54,7 +56,14 @@ class Fuzzed:
 def closed_api(folder: Path, database_url: str, redis_url: str) -> Iterator[tuple[str, str]]:
     """Address and an admin's key of an API that asks for one, with a day of bars of one instrument."""
     migrate(database_url)
-    stores = stores_of(folder, database_url, redis_url, is_open=False)
+    with scripted_dagster(ended) as dagster:
+        stores = stores_of(folder, database_url, redis_url, is_open=False, dagster_port=dagster.port)
+        with _served(stores, database_url) as address_and_key:
+            yield address_and_key
+
+
+@contextlib.contextmanager
+def _served(stores: Stores, database_url: str) -> Iterator[tuple[str, str]]:
     stores.ledger.register([(Instrument.parse(BTC, native="BTCUSDT"), "crypto")])
     date, bars = DAY0.date(), day_of_bars(DAY0.date())
     for dataset, frame in ((CLEANED_BARS, bars), (RESAMPLED_BARS, resample(bars, Interval.day(date).end))):

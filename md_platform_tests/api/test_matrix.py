@@ -17,6 +17,7 @@ from md_platform.api.app import roles
 from md_platform.api.dependencies import Requires
 from md_platform.storage.migrate import migrate
 from md_platform_tests.api_server import Served, served, stores_of
+from md_platform_tests.scripted_dagster import ended, scripted_dagster
 
 SECRET = "0123456789abcdef0123456789abcdef"
 JWT = JwtConfig("secret", SECRET, issuer="https://issuer", audience="md-platform")
@@ -61,10 +62,14 @@ def door(tmp_path_factory: pytest.TempPathFactory, module_database_url: str, mod
         "key header": {"x-api-key": texts["admin"]},
         "token": _bearer(_token()),
     }
-    stores = stores_of(tmp_path_factory.mktemp("matrix"), module_database_url, module_redis_url, is_open=False, jwt=JWT)
-    with pytest.MonkeyPatch.context() as patch, served(stores) as running:
+    folder = tmp_path_factory.mktemp("matrix")
+    with pytest.MonkeyPatch.context() as patch, scripted_dagster(ended) as dagster:
         patch.setattr(rates, "FAILURES_PER_MINUTE", 1_000_000)
-        yield Door(running, credentials)
+        stores = stores_of(
+            folder, module_database_url, module_redis_url, is_open=False, jwt=JWT, dagster_port=dagster.port
+        )
+        with served(stores) as running:
+            yield Door(running, credentials)
 
 
 def _bearer(credential: str) -> dict[str, str]:
