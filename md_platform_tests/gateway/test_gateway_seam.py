@@ -29,8 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 TIMES_AS_BUSY = 40
 """So that each instrument trades more than once a second in the quietest hour of the week."""
 SUBSCRIPTIONS = 200
-SECONDS = 30
-_SETTLES_S = 10
+SECONDS = 40
+_SETTLES_S = 20
 ports = itertools.count(19_220 + os.getpid() % 40 * 20)
 
 
@@ -114,7 +114,7 @@ def platform(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Plat
 async def subscriber(platform: Platform, number: int, since_ns: int) -> tuple[str, bool, Client]:
     """Subscribes some time later, with history by time or by count, and reads until the time is over."""
     instrument = INSTRUMENTS[number % len(INSTRUMENTS)]
-    await asyncio.sleep(random.Random(number).uniform(0, SECONDS * 0.7))
+    await asyncio.sleep(random.Random(number).uniform(0, SECONDS * 0.5))
     async with connected(platform.gateway_port) as client:
         past = {"since": since_ns} if number % 2 else {"last": 30 + number}
         await client.ask("subscribe", channel="trades", instruments=[instrument], **past)
@@ -135,7 +135,7 @@ async def misbehaving(platform: Platform) -> None:
     """The venue cuts its connections, and leaves trades out; the live process repairs it from history."""
     async with httpx.AsyncClient() as http:
         for kind in ("disconnect", "gap", "disconnect"):
-            await asyncio.sleep(SECONDS / 6)
+            await asyncio.sleep(SECONDS / 8)
             fault = {"kind": kind, "protocol": "binance", "surface": "live", "duration_s": 0.2}
             answer = await http.post(f"{platform.venue.http}/control/faults", json=fault)
             answer.raise_for_status()
