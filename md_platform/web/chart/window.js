@@ -34,10 +34,7 @@ export class ChartWindow {
     const end = state.end ? Date.parse(state.end) / 1000 : Date.now() / 1000;
     const seconds = SECONDS[state.timeframe];
     this.isLive = !state.end;
-    const [from, to] = [end - state.bars * seconds, end + (this.isLive ? seconds * 6 : 0)];
-    await this.fetch([from, to]);
-    const first = this.pane.bars.find(({ close }) => close !== undefined)?.time;
-    if (first > from) this.pane.show([Math.min(first - seconds, end - LEAST_BARS * seconds), to]); // data begin here
+    await this.fetch([end - state.bars * seconds, end + (this.isLive ? seconds * 6 : 0)]);
     const scale = this.pane.chart.timeScale();
     scale.subscribeVisibleLogicalRangeChange(() => this.moved());
     this.pane.chart.subscribeCrosshairMove((event) => this.pointed(event));
@@ -71,7 +68,7 @@ export class ChartWindow {
         Promise.all(state.others.map(async (instrument) => ({ instrument, ...(await load(instrument, found.timeframe, ...asked, fetching.signal)) }))),
       ]);
       if (fetching.signal.aborted) return;
-      this.draw(found, lines, others, asked, this.pane.view() ?? view);
+      this.draw(found, lines, others, asked, this.pane.view() ?? begun(found.bars, view, SECONDS[found.timeframe]));
       await explain(state.instrument, found.gaps.filter(({ from, to }) => to > view[0] && from < view[1]).slice(-20), fetching.signal);
       if (fetching.signal.aborted) return;
       this.pane.gaps.set(found.gaps, this.pane.place);
@@ -200,4 +197,10 @@ export class ChartWindow {
     this.offRestored();
     this.pane.close();
   }
+}
+
+/** `view`, or less of it where its data begin inside. */
+function begun(bars, [from, to], seconds) {
+  const first = bars.find(({ close }) => close !== undefined)?.time;
+  return first > from ? [Math.min(first - seconds, to - LEAST_BARS * seconds), to] : [from, to];
 }
