@@ -29,8 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 TIMES_AS_BUSY = 40
 """So that each instrument trades more than once a second in the quietest hour of the week."""
 SUBSCRIPTIONS = 200
-SECONDS = 40
-_SETTLES_S = 20
+SECONDS = 60
+_SETTLES_S = 40
 ports = itertools.count(19_220 + os.getpid() % 40 * 20)
 
 
@@ -114,7 +114,7 @@ def platform(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Plat
 async def subscriber(platform: Platform, number: int, since_ns: int) -> tuple[str, bool, Client]:
     """Subscribes some time later, with history by time or by count, and reads until the time is over."""
     instrument = INSTRUMENTS[number % len(INSTRUMENTS)]
-    await asyncio.sleep(random.Random(number).uniform(0, SECONDS * 0.5))
+    await asyncio.sleep(random.Random(number).uniform(0, SECONDS * 0.4))
     async with connected(platform.gateway_port) as client:
         past = {"since": since_ns} if number % 2 else {"last": 30 + number}
         await client.ask("subscribe", channel="trades", instruments=[instrument], **past)
@@ -135,7 +135,7 @@ async def misbehaving(platform: Platform) -> None:
     """The venue cuts its connections, and leaves trades out; the live process repairs it from history."""
     async with httpx.AsyncClient() as http:
         for kind in ("disconnect", "gap", "disconnect"):
-            await asyncio.sleep(SECONDS / 8)
+            await asyncio.sleep(SECONDS / 12)
             fault = {"kind": kind, "protocol": "binance", "surface": "live", "duration_s": 0.2}
             answer = await http.post(f"{platform.venue.http}/control/faults", json=fault)
             answer.raise_for_status()
@@ -154,7 +154,7 @@ def test_two_hundred_subscriptions_miss_nothing_and_get_nothing_twice(platform: 
     counted = Counter[str]()
     for instrument in INSTRUMENTS:
         clients = [client for each, _, client in found if each == instrument]
-        # a hole is seen after two seconds, and history asked: the last of the range may not be whole yet
+        # a hole is seen after two seconds and history asked, more than once on a busy machine: half a minute may pass
         times = {event[4]: event[2] for client in clients for event in events(client)}
         last = max(id_ for id_, at_ns in times.items() if at_ns < since_ns + (SECONDS - _SETTLES_S) * 1e9)
         happened = platform.happened(instrument, min(times), last)
