@@ -36,7 +36,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Level(_Model):
+class LevelCondition(_Model):
     """A value against a limit. `crosses…` needs the other side first; `above` and `below` hold at once."""
 
     compare: Comparison
@@ -63,7 +63,7 @@ class _Level(_Model):
         return f"{what} {now:.10g} {self.compare.replace('_', ' ')} {self.value:.10g}"
 
 
-class PriceCondition(_Level):
+class PriceCondition(LevelCondition):
     """The price of a trade against a limit."""
 
     kind: Literal["price"]
@@ -80,7 +80,7 @@ class PriceCondition(_Level):
         return memory, Hit(event.ts_event, event.price, self.said("price", event.price)) if is_hit else None
 
 
-class ChangeCondition(_Level):
+class ChangeCondition(LevelCondition):
     """The change of closed bars' prices over `window_minutes`, as a share: 0.05 is 5 %."""
 
     kind: Literal["change"]
@@ -107,7 +107,7 @@ class ChangeCondition(_Level):
         return memory, Hit(event.close_time, change, said) if is_hit else None
 
 
-class VolumeCondition(_Level):
+class VolumeCondition(LevelCondition):
     """The volume of a closed bar against a limit, in the base currency."""
 
     kind: Literal["volume"]
@@ -126,7 +126,7 @@ class VolumeCondition(_Level):
         return memory, Hit(event.close_time, event.volume, said) if is_hit else None
 
 
-class IndicatorCondition(_Level):
+class IndicatorCondition(LevelCondition):
     """An indicator that is streamed, by its column (rsi_14), on closed bars, against a limit."""
 
     kind: Literal["indicator"]

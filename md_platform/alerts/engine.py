@@ -15,11 +15,11 @@ import msgspec
 import redis
 import structlog
 
-from md_platform.alerts.conditions import Hit, Memory, QualityCondition, StaleCondition
+from md_platform.alerts.conditions import Hit, LevelCondition, Memory, QualityCondition, StaleCondition
 from md_platform.alerts.rules import Rule, Rules
 from md_platform.catalog.ledger import Ledger
 from md_platform.domain.events import FeedNotice
-from md_platform.domain.wire import decode
+from md_platform.domain.wire import Published, decode
 from md_platform.errors import StorageError
 
 log = structlog.get_logger(__name__)
@@ -62,6 +62,13 @@ class Watched:
     def channel(self) -> str | None:
         """The tail that it reads."""
         return self.rule.condition.channel(self.rule.instrument or "")
+
+    def recall(self, entry: str, events: Iterable[object]) -> None:
+        """Look at the last event of before the rule was made: what holds, holds at once, in a quiet market too."""
+        condition = self.rule.condition
+        if isinstance(condition, LevelCondition):
+            for event in events:
+                self.learn(*condition.seen(self.memory, event), f"{entry}:recalled")
 
     def see(self, entry: str, events: Iterable[object]) -> None:
         """Look at the events of one entry of the tail, unless it was looked at before."""
@@ -172,7 +179,18 @@ class Engine:
         for id_, rule in known.items():
             watched = self._watched.get(id_)
             if watched is None or watched.rule.version != rule.version:
-                self._watched[id_] = Watched.of(rule)
+                self._watched[id_] = watched = Watched.of(rule)
+                if not rule.memory:
+                    self._recall(watched)
+
+    def _recall(self, each: Watched) -> None:
+        """Have a new rule look at the last that its tail had when it was made."""
+        if each.channel is None:
+            return
+        made = f"({each.memory['position']}"
+        found = self._redis.xrevrange(f"md:log:{each.channel}", max=made, count=1)
+        for entry, fields in cast("list[tuple[bytes, Mapping[bytes, bytes]]]", found):
+            each.recall(entry.decode(), _events(fields)[-1:])
 
     def _read(self) -> None:
         """Have each rule look at what its tail has after the last entry that it knows."""
@@ -192,10 +210,7 @@ class Engine:
         )
         for stream, entries in found or []:
             for entry, fields in entries:
-                try:
-                    events = decode(fields[b"m"])
-                except (msgspec.MsgspecError, KeyError):
-                    events = []
+                events = _events(fields)
                 for each in readers[stream.decode()]:
                     each.see(entry.decode(), events)
 
@@ -228,6 +243,14 @@ class Engine:
                 each.hits, each.is_changed = [], False
             else:
                 del self._watched[each.rule.id]  # it was changed: as it is now, it is loaded again
+
+
+def _events(fields: Mapping[bytes, bytes]) -> list[Published]:
+    """Events of an entry of a tail; none of one that cannot be read."""
+    try:
+        return decode(fields[b"m"])
+    except (msgspec.MsgspecError, KeyError):
+        return []
 
 
 def _order(entry: str) -> tuple[int, int]:

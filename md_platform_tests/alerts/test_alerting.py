@@ -173,6 +173,21 @@ def test_a_cooldown_keeps_quiet_and_a_changed_rule_begins_anew(rules, database_u
     assert found[0].value == 250.0
 
 
+def test_a_new_rule_knows_what_held_before_it_was_made(rules, database_url, redis_url):
+    """In a quiet market the next trade may be minutes away."""
+    feed = Feed(redis_url)
+    feed.send(99.0, 101.0)
+    time.sleep(0.01)
+    above = rules.add("me", Wish("high", BTC, PriceCondition(kind="price", compare="above", value=100)))
+    crosses = rules.add("me", Wish("range", BTC, CROSSES))
+    with evaluating(database_url, redis_url):
+        (fired,) = eventually(rules.fired, bool)
+        assert (fired.rule_id, fired.value) == (above.id, 101.0)
+        feed.send(99.0)
+        found = eventually(rules.fired, lambda found: len(found) == 2)
+    assert (found[0].rule_id, found[0].value) == (crosses.id, 99.0)
+
+
 def test_silence_is_noticed_without_any_event(rules, database_url, redis_url):
     rules.add("me", Wish("silence", BTC, StaleCondition(kind="stale", after_s=1)))
     with evaluating(database_url, redis_url):
