@@ -132,7 +132,7 @@ class HoleBook:
             tracked.bars.repair(bars, hole.start_ns, hole.end_ns)
             what = f"{len(bars)} bars"
         else:
-            trades = self._new(tracked, found, hole.start_ns - MARGIN_NS)
+            trades = self._new(tracked, found, hole)
             tracked.bars.filled(hole.start_ns, hole.end_ns)
             what = f"{len(trades)} trades"
             if trades:
@@ -152,8 +152,10 @@ class HoleBook:
             self._proven.add(tracked.feed)
         return tracked.feed in self._proven or all(each.ts_event < hole.start_ns - MARGIN_NS for each in trades)
 
-    def _new(self, tracked: Tracked, found: Iterable[Trade | Bar], since_ns: int) -> list[Trade]:
-        trades = [each for each in found if isinstance(each, Trade) and each.ts_event >= since_ns]
+    def _new(self, tracked: Tracked, found: Iterable[Trade | Bar], hole: Hole) -> list[Trade]:
+        """Trades around `hole` that are not known yet; of what came later the feed has told, or will."""
+        start_ns, end_ns = hole.start_ns - MARGIN_NS, hole.end_ns + MARGIN_NS
+        trades = [each for each in found if isinstance(each, Trade) and start_ns <= each.ts_event <= end_ns]
         new = tracked.tape.ids.new_of(trades) if trades else []
         if new:
             tracked.tape.judge(new)

@@ -30,6 +30,7 @@ _PROOF_NS = 300 * 1_000_000_000  # before a hole
 _LONGEST_NS = 24 * 3_600 * 1_000_000_000
 _HOLES_AT_MOST = 10_000
 _SETTLED_S = 3.0  # after the end of a hole history is asked
+_LONG_AGO_NS = 20 * 1_000_000_000  # after its end history has all that it will have of a hole
 _AT_ONCE = 4
 
 
@@ -94,9 +95,12 @@ class Repair:
         return self._bars(hole) if hole.by_bars else self._trades(hole)
 
     def _trades(self, hole: Hole) -> list[Trade]:
+        """Beyond the end of the hole too, as a later trade shows that history has come so far."""
         start_ns, end_ns = hole.start_ns - MARGIN_NS, hole.end_ns + MARGIN_NS
         if hole.needs_proof:
             start_ns, end_ns = hole.start_ns - _PROOF_NS, max(end_ns, time.time_ns())
+        elif hole.ids is None:
+            end_ns = max(end_ns, min(time.time_ns(), hole.end_ns + _LONG_AGO_NS))
         interval = Interval(_instant(start_ns), _instant(end_ns))
         return trades_of(self._sources.trades(hole.instrument, interval).frame, hole.instrument)
 
@@ -134,11 +138,8 @@ def _fills(found: Sequence[Trade] | Sequence[Bar], hole: Hole) -> bool:
     trades = [each for each in found if isinstance(each, Trade)]
     if hole.ids is not None:
         return {trade.trade_id for trade in trades}.issuperset(hole.ids)
-    return any(trade.ts_event >= hole.end_ns for trade in trades) or _is_long_ago(hole)
-
-
-def _is_long_ago(hole: Hole) -> bool:
-    return dt.datetime.now(UTC) - _instant(hole.end_ns) > dt.timedelta(seconds=20)
+    is_long_ago = time.time_ns() - hole.end_ns > _LONG_AGO_NS
+    return is_long_ago or any(trade.ts_event >= hole.end_ns for trade in trades)
 
 
 def _instant(ns: int) -> dt.datetime:

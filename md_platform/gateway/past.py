@@ -20,6 +20,7 @@ from md_platform.storage.live_events import bars_of, trades_of
 from md_platform.storage.live_reading import LiveReader
 
 EVENTS_AT_MOST = 100_000
+_LATE_NS = 10 * 1_000_000_000
 _CLOCKS_NS = 60 * 1_000_000_000
 _OVERLAP_WITHIN_S = 5.0
 _ASK_AGAIN_S = 0.2
@@ -73,7 +74,7 @@ class Past:
             if not reaches:
                 return None
             told = [event for event in told if event_ns(event) >= since_ns]
-        elif len(told) < last:
+        elif len(told) < last or any(map(_is_late, told)):
             return None
         return History(sorted(told, key=event_ns)[-last:], entries[-1].number if entries else 0, is_whole=True)
 
@@ -158,6 +159,13 @@ def event_ns(event: Published) -> int:
     if isinstance(event, Bar):
         return event.open_time
     return getattr(event, "ts_event", None) or getattr(event, "open_time", None) or received_ns(event)
+
+
+def _is_late(event: Published) -> bool:
+    """Whether it was published so long after it happened that newer ones may have come before it, as repairs are."""
+    if isinstance(event, Bar):
+        return event.known_at - event.close_time > _LATE_NS
+    return isinstance(event, Trade) and event.sent_late
 
 
 def _instant(ns: int) -> dt.datetime:

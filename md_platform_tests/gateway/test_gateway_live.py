@@ -178,6 +178,24 @@ def test_history_comes_first_then_what_came_meanwhile_each_once(redis_url):
     asyncio.run(main())
 
 
+def test_the_last_trades_are_the_newest_though_older_ones_were_published_later(redis_url):
+    """As when history has filled a hole: more trades at once than were asked for."""
+
+    async def main():
+        publisher = Publisher(redis_url)
+        old = [trade(number) for number in range(50)]
+        await publisher.say(*map(trade, range(50, 100)))
+        for each in old:
+            each.sent_late = True
+        await publisher.say(*old)
+        async with running(redis_url) as port, connected(port) as client:
+            await subscribed(client, last=10)
+            await client.next("history")
+            assert client.ids == list(range(90, 100))
+
+    asyncio.run(main())
+
+
 def test_who_was_away_resumes_and_is_told_what_the_tail_no_longer_has(redis_url):
     async def main():
         publisher = Publisher(redis_url, kept=100)

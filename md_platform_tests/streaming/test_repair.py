@@ -5,10 +5,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from md_platform.domain.events import Bar, Trade
 from md_platform.domain.instruments import Instrument
+from md_platform.sandbox.server import Endpoints
 from md_platform.settings import VenueUrls
 from md_platform.sources.history import HistorySources
 from md_platform_tests.sandbox_server import running_sandbox
@@ -29,23 +31,28 @@ def hole(base: str, start_s: float, end_s: float) -> Hole:
 
 async def repaired(cache: Path, holes: Sequence[Hole], wanted: int, within_s: float) -> list[Hole]:
     """The first `wanted` of `holes` that the sandbox's history filled."""
+    with running_sandbox() as venue:
+        return await filled(venue, cache, holes, wanted, within_s)
+
+
+async def filled(venue: Endpoints, cache: Path, holes: Sequence[Hole], wanted: int, within_s: float) -> list[Hole]:
     given: list[Hole] = []
 
-    def give(filled: Hole, found: Sequence[Trade] | Sequence[Bar]) -> None:
+    def give(hole: Hole, found: Sequence[Trade] | Sequence[Bar]) -> bool:
         assert found
-        given.append(filled)
+        given.append(hole)
+        return True
 
-    with running_sandbox() as venue:
-        repair = Repair(HistorySources({"sandbox": VenueUrls(rest=f"{venue.http}/binance")}, cache), give)
-        for each in holes:
-            repair.put(each)
-        task = asyncio.create_task(repair.run())
-        async with asyncio.timeout(within_s):
-            while len(given) < wanted and not task.done():  # noqa: ASYNC110 - a list that grows
-                await asyncio.sleep(0.02)
-        assert not task.done()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    repair = Repair(HistorySources({"sandbox": VenueUrls(rest=f"{venue.http}/binance")}, cache), give)
+    for each in holes:
+        repair.put(each)
+    task = asyncio.create_task(repair.run())
+    async with asyncio.timeout(within_s):
+        while len(given) < wanted and not task.done():  # noqa: ASYNC110 - a list that grows
+            await asyncio.sleep(0.02)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     return given
 
 
@@ -58,6 +65,20 @@ def test_holes_that_wait_for_their_end_keep_no_other_waiting(tmp_path: Path) -> 
 def test_equal_holes_are_filled_one_after_the_other(tmp_path: Path) -> None:
     equal = hole("BTC", -600, -60)
     assert asyncio.run(repaired(tmp_path, [equal] * 8, wanted=8, within_s=30)) == [equal] * 8
+
+
+def test_a_hole_before_a_quiet_moment_is_filled_as_soon_as_anything_came_after_it(tmp_path: Path) -> None:
+    """What was traded later shows that history has come so far, though the seconds after the hole have nothing."""
+
+    with running_sandbox(activity=5) as venue:
+        while True:
+            answer = httpx.get(f"{venue.http}/binance/api/v3/aggTrades?symbol=BTCUSDT&limit=2").raise_for_status()
+            before_s, after_s = (trade["T"] / 1_000 for trade in answer.json())
+            if after_s - before_s > 1.5 and time.time() - after_s < 10:
+                break
+            time.sleep(0.5)
+        quiet = hole("BTC", -60, before_s + 0.01 - time.time())
+        assert asyncio.run(filled(venue, tmp_path, [quiet], wanted=1, within_s=6)) == [quiet]
 
 
 def test_a_disk_that_refuses_a_page_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
