@@ -29,8 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 TIMES_AS_BUSY = 40
 """So that each instrument trades more than once a second in the quietest hour of the week."""
 SUBSCRIPTIONS = 200
-SECONDS = 60
-_SETTLES_S = 40
+SECONDS = 45
+_SETTLES_S = 20
 ports = itertools.count(19_220 + os.getpid() % 40 * 20)
 
 
@@ -154,7 +154,7 @@ def test_two_hundred_subscriptions_miss_nothing_and_get_nothing_twice(platform: 
     counted = Counter[str]()
     for instrument in INSTRUMENTS:
         clients = [client for each, _, client in found if each == instrument]
-        # a hole is seen after two seconds and history asked, more than once on a busy machine: half a minute may pass
+        # a hole is seen after two seconds and history asked; more than once where the venue fails
         times = {event[4]: event[2] for client in clients for event in events(client)}
         last = max(id_ for id_, at_ns in times.items() if at_ns < since_ns + (SECONDS - _SETTLES_S) * 1e9)
         happened = platform.happened(instrument, min(times), last)
