@@ -5,14 +5,18 @@ What may succeed later is tried again, after a growing pause or when the server 
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import msgspec
 import polars as pl
 import stamina
+import urllib3
 
 from md_platform.client.asking import Reply, Request
 from md_platform.client.downloads import downloaded
@@ -25,15 +29,19 @@ AT_ONCE = 4
 """Requests of one call that are under way at the same time."""
 
 _ARROW = "application/vnd.apache.arrow.stream"
+_SUCCESS, _REDIRECTION = 200, 300
 _NOTHING = pl.DataFrame()
 
 
 class Http:
-    """Asks a server, and blocks. For any number of threads."""
+    """Asks a server, and blocks. For any number of threads.
+
+    By urllib3, which reads an answer of 80 MiB in half the time that httpx takes.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.client = httpx.Client(base_url=server.url, headers=server.headers, timeout=server.timeout_s)
+        self._pool = _pool_of(server)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each, in order; the errors of `md_platform.errors`."""
@@ -43,9 +51,15 @@ class Http:
             return list(threads.map(self._asked, requests))
 
     def _asked(self, request: Request) -> Reply:
+        body = None if request.body is None else msgspec.json.encode(request.body)
+        url = f"{self._server.url.rstrip('/')}{request.path}?{urlencode(request.params)}".rstrip("?")
+        headers = {**self._server.headers, "accept": _accepted(request)}
+        if body is not None:
+            headers["content-type"] = "application/json"
         for attempt in stamina.retry_context(functools.partial(pause_s, request), self._server.attempts, timeout=None):
             with attempt, reached(self._server.url):
-                return _reply_of(self.client.send(_built(self.client, request)))
+                answer = self._pool.request(request.method, url, body=body, headers=headers, redirect=False)
+                return _reply_of(url, answer.status, answer.headers, answer.data)
         raise AssertionError("stamina returns or raises")
 
     def download(self, export: Export, folder: str | Path) -> list[Path]:
@@ -54,7 +68,7 @@ class Http:
 
     def close(self) -> None:
         """Close the connections."""
-        self.client.close()
+        self._pool.clear()
 
 
 class AsyncHttp:
@@ -74,7 +88,11 @@ class AsyncHttp:
         async for attempt in stamina.retry_context(pause, self._server.attempts, timeout=None):
             with attempt, reached(self._server.url):
                 async with self._at_once:
-                    return _reply_of(await self.client.send(_built(self.client, request)))
+                    headers = {"accept": _accepted(request)}
+                    answer = await self.client.request(
+                        request.method, request.path, params=request.params, json=request.body, headers=headers
+                    )
+                    return _reply_of(str(answer.url), answer.status_code, answer.headers, answer.content)
         raise AssertionError("stamina returns or raises")
 
     async def download(self, export: Export, folder: str | Path) -> list[Path]:
@@ -86,20 +104,27 @@ class AsyncHttp:
         await self.client.aclose()
 
 
-def _built(client: "httpx.Client | httpx.AsyncClient", request: Request) -> httpx.Request:
-    headers = {"accept": _ARROW if request.is_table else "application/json"}
-    return client.build_request(request.method, request.path, params=request.params, json=request.body, headers=headers)
+def _pool_of(server: Server) -> urllib3.PoolManager:
+    """Connections to `server`, through the proxy that the environment names for it."""
+    url = urllib3.util.parse_url(server.url)
+    proxy = None if proxy_bypass(url.netloc or "") else getproxies().get(url.scheme or "")
+    options: dict[str, Any] = {"maxsize": AT_ONCE, "timeout": server.timeout_s, "retries": False}
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
 
-def _reply_of(response: httpx.Response) -> Reply:
-    if not response.is_success:
-        raise error_of(response.status_code, response.content, response.headers)
-    if response.headers.get("content-type", "").startswith(_ARROW):
-        frame = pl.read_ipc_stream(response.content)
+def _accepted(request: Request) -> str:
+    return _ARROW if request.is_table else "application/json"
+
+
+def _reply_of(url: str, status: int, headers: Mapping[str, str], content: bytes) -> Reply:
+    if not _SUCCESS <= status < _REDIRECTION:
+        raise error_of(status, content, headers)
+    if headers.get("content-type", "").startswith(_ARROW):
+        frame = pl.read_ipc_stream(content)
         # words that repeat are sent once each; as text they are what the platform's schemas say, and files have
         words = [name for name, dtype in frame.schema.items() if dtype == pl.Categorical]
-        return Reply(frame.with_columns(pl.col(words).cast(pl.String)), cursor=response.headers.get("x-next-cursor"))
+        return Reply(frame.with_columns(pl.col(words).cast(pl.String)), cursor=headers.get("x-next-cursor"))
     try:
-        return Reply(_NOTHING, msgspec.json.decode(response.content) if response.content else None)
+        return Reply(_NOTHING, msgspec.json.decode(content) if content else None)
     except msgspec.DecodeError:
-        raise NotFound(f"{response.url} is no API of md-platform: it answered {response.content[:80]!r}") from None
+        raise NotFound(f"{url} is no API of md-platform: it answered {content[:80]!r}") from None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
+import urllib3.exceptions
 
 from md_platform.client.asking import Request
 from md_platform.errors import InvalidSetting, MdpError, PlatformUnavailable, TooManyRequests
@@ -39,14 +40,23 @@ class Server:
         return {**headers, "accept-encoding": "identity"} if httpx.URL(self.url).host in _NEAR else headers
 
 
+_NOT_REACHED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+
+
 @contextlib.contextmanager
 def reached(url: str) -> Iterator[None]:
     """Turn what the network does to a request into PlatformUnavailable."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except _NOT_REACHED as error:
         raise NotReached(f"{url} cannot be reached: {error}") from error
-    except httpx.TransportError as error:
+    except (httpx.TransportError, urllib3.exceptions.HTTPError) as error:
         raise PlatformUnavailable(f"{url} broke off or gave no answer in time: {error!r}") from error
 
 

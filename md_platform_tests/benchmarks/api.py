@@ -27,11 +27,12 @@ import orjson
 import polars as pl
 import psutil
 
+from md_platform.client import MarketData
 from md_platform.domain.intervals import DAY
 from md_platform.embedded import postgres_running, valkey_running
 from md_platform.embedded.ports import free_port
 from md_platform_tests.benchmarks.api_data import BTC, TODAY, YEAR, seed
-from md_platform_tests.benchmarks.api_load import fetch, load
+from md_platform_tests.benchmarks.api_load import called, fetch, load
 from md_platform_tests.benchmarks.feed_process import cpu_s as cpu_of_all
 from md_platform_tests.benchmarks.figures import Figure, print_table
 from md_platform_tests.benchmarks.machine import cpu_s, machine_cpu_s
@@ -125,7 +126,11 @@ def year(port: int, folder: Path) -> Iterator[Figure]:
             f"   client {client:6.1f} ms   (the bytes alone: {least:.1f} and {least_client:.1f})"
         )
         yield Figure(f"a year, {what}, as {form}: ms of the server", server, limit_ms)
-        yield Figure(f"a year, {what}, as {form}: ms until the client has it", client, limit_ms)
+        yield Figure(f"a year, {what}, as {form}: ms until a client has it", client, limit_ms)
+    with MarketData(f"http://127.0.0.1:{port}") as market:
+        ours = called(lambda: market.bars(BTC, "1m", start, end), 7)
+    print(f"  bars() of the Python client: {ours:.1f} ms")
+    yield Figure("a year, all columns, bars() of the Python client: ms", ours, FORMS["Arrow"][2])
 
 
 def requests(process: psutil.Process, port: int, folder: Path, rate: int, seconds: float) -> Iterator[Figure]:

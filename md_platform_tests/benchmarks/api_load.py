@@ -5,20 +5,23 @@ import statistics
 import time
 from collections.abc import Callable
 
-import httpx
+import urllib3
 
 
 def fetch(url: str, accept: str, parse: Callable[[bytes], object], times: int) -> tuple[float, float, float, bytes]:
-    """Ms until the first byte: of the first request, the median of `times` later ones; until it is parsed; the content."""
+    """Ms until the first byte: of the first request, the median of `times` later ones; until it is parsed; the content.
+
+    By urllib3, as our own client.
+    """
     earliest = 0.0
     server, client, content = [], [], b""
-    with httpx.Client(timeout=60, headers={"accept": accept, "accept-encoding": "identity"}) as session:
+    with urllib3.PoolManager(headers={"accept": accept, "accept-encoding": "identity"}) as pool:
         for n in range(times + 1):
             began = time.perf_counter()
-            with session.stream("GET", url) as answer:
-                first = time.perf_counter()
-                content = b"".join(answer.iter_raw(1 << 20))
-            assert answer.status_code == 200, content[:500]
+            answer = pool.request("GET", url, preload_content=False)
+            first = time.perf_counter()
+            content = answer.read()
+            assert answer.status == 200, content[:500]
             parse(content)
             if not n:
                 earliest = (first - began) * 1_000
@@ -26,6 +29,16 @@ def fetch(url: str, accept: str, parse: Callable[[bytes], object], times: int) -
                 server.append((first - began) * 1_000)
                 client.append((time.perf_counter() - began) * 1_000)
     return earliest, statistics.median(server), statistics.median(client), content
+
+
+def called(call: Callable[[], object], times: int) -> float:
+    """Ms that `call` takes, the median of so many times."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        took.append((time.perf_counter() - began) * 1_000)
+    return statistics.median(took)
 
 
 async def load(port: int, path: str, rate: int, seconds: float, connections: int = 32) -> list[float]:

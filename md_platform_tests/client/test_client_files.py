@@ -74,7 +74,7 @@ def test_mistakes_are_the_same_errors(server, home):
 
 
 def test_other_frames_on_request(server, home):
-    url = str(server._source.client.base_url)
+    url = server._source._server.url
     expected = server.bars(BTC, "1h", START, END)
     for open_ in (lambda as_: MarketData(url, as_=as_), lambda as_: MarketData.open(home, as_=as_)):
         frame = open_("pandas").bars(BTC, "1h", START, END)
@@ -99,7 +99,7 @@ def test_what_is_awaited_is_the_same(server, home):
         server.stats(BTC, "1h", START, END),
         server.bars(BTC, "1m", START, END),
     )
-    for client in (AsyncMarketData(str(server._source.client.base_url)), AsyncMarketData.open(home)):
+    for client in (AsyncMarketData(server._source._server.url), AsyncMarketData.open(home)):
         for found, wanted in zip(asyncio.run(asked(client)), expected, strict=True):
             assert_frame_equal(found, wanted)
 

@@ -103,6 +103,19 @@ def test_nobody_there_is_an_error_of_ours():
         MarketData(".mdp")
 
 
+def test_a_server_elsewhere_is_asked_through_the_proxy_of_the_environment(monkeypatch):
+    with said(good()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with MarketData("http://market-data.example") as client:
+            assert client.quotes("a:B-C")["ask"].to_list() == [3.0]
+        (asked,) = proxy.asked
+        assert (asked.headers["host"], asked.path) == ("market-data.example", "/api/v1/quotes")
+        with said(good()) as near, MarketData(near.url) as client:
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            client.quotes("a:B-C")
+        assert len(proxy.asked) == len(near.asked) == 1
+
+
 def test_a_server_that_never_answers_is_given_up():
     hanging = threading.Event()
 
