@@ -110,8 +110,8 @@ def test_a_server_elsewhere_is_asked_through_the_proxy_of_the_environment(monkey
             assert client.quotes("a:B-C")["ask"].to_list() == [3.0]
         (asked,) = proxy.asked
         assert (asked.headers["host"], asked.path) == ("market-data.example", "/api/v1/quotes")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
         with said(good()) as near, MarketData(near.url) as client:
-            monkeypatch.setenv("no_proxy", "127.0.0.1")
             client.quotes("a:B-C")
         assert len(proxy.asked) == len(near.asked) == 1
 
