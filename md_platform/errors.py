@@ -10,6 +10,7 @@ MdpError                     exit code 1, not retryable
 │   ├── InvalidExpression    a custom formula: where it is wrong, and how
 │   ├── InvalidTimeframe
 │   ├── InvalidInstrument    a value that an instrument cannot have, or it exists already
+│   ├── InvalidCorporateAction  a split or dividend that cannot be
 │   ├── InvalidRange         end before start, future dates, unreadable times
 │   ├── InvalidFile          corrupt archive, columns or units that cannot be understood
 │   ├── NotFound             nothing of that name or number, or nothing there yet
@@ -79,6 +80,9 @@ class InvalidExpression(UserError): ...
 
 
 class InvalidInstrument(UserError): ...
+
+
+class InvalidCorporateAction(UserError): ...
 
 
 class InvalidRange(UserError): ...

@@ -647,6 +647,28 @@ COMMENT ON COLUMN md.books.ask_prices IS 'From the best (lowest) on, quote curre
 
 COMMENT ON COLUMN md.books.ask_sizes IS 'Of the same levels, base currency';
 
+CREATE TABLE md.corporate_actions (
+    instrument text NOT NULL COLLATE pg_catalog."C",
+    ex_date date NOT NULL,
+    kind text NOT NULL COLLATE pg_catalog."C",
+    value double precision,
+    known_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT corporate_actions_kind_check CHECK ((kind = ANY (ARRAY['split'::text, 'dividend'::text]))),
+    CONSTRAINT corporate_actions_value_check CHECK (((value > (0)::double precision) AND (value < 'Infinity'::double precision)))
+);
+
+COMMENT ON TABLE md.corporate_actions IS 'Splits and dividends of instruments, each state of them';
+
+COMMENT ON COLUMN md.corporate_actions.instrument IS 'Canonical id';
+
+COMMENT ON COLUMN md.corporate_actions.ex_date IS 'First day, UTC, on which the share is traded without it';
+
+COMMENT ON COLUMN md.corporate_actions.kind IS 'split or dividend';
+
+COMMENT ON COLUMN md.corporate_actions.value IS 'Split: new shares for an old one; dividend: cash for a share, currency of its price; null: withdrawn';
+
+COMMENT ON COLUMN md.corporate_actions.known_at IS 'Since when this is known here, UTC';
+
 CREATE TABLE md.instruments (
     instrument_id integer NOT NULL,
     id text NOT NULL COLLATE pg_catalog."C",
@@ -1438,6 +1460,9 @@ ALTER TABLE ONLY md.alerts_fired
 ALTER TABLE ONLY md.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY md.corporate_actions
+    ADD CONSTRAINT corporate_actions_pkey PRIMARY KEY (instrument, ex_date, kind, known_at);
+
 ALTER TABLE ONLY md.instruments
     ADD CONSTRAINT instruments_id_key UNIQUE (id);
 
@@ -1502,3 +1527,6 @@ CREATE UNIQUE INDEX trades_instrument_id_ts_event_trade_id_trade_key_source_id_i
 CREATE INDEX venue_events_at_idx ON ONLY md.venue_events USING btree (at);
 
 CREATE INDEX venue_events_venue_at_idx ON ONLY md.venue_events USING btree (venue, at);
+
+ALTER TABLE ONLY md.corporate_actions
+    ADD CONSTRAINT corporate_actions_instrument_fkey FOREIGN KEY (instrument) REFERENCES md.instruments(id);

@@ -117,6 +117,8 @@ class Files:
         return Reply(rows if limit is None else rows.tail(limit))
 
     def _query(self, name: str, asked: Mapping[str, str], bars: int) -> BarQuery:
+        if "adjusted" in asked:
+            raise NeedsServer("splits and dividends are in the platform's database: connect to it by MarketData(url)")
         length = Timeframe.parse(asked["timeframe"])
         span = interval(asked.get("start"), asked.get("end"), length, bars)
         known = moment(asked["as_of"], "as_of", span.end) if "as_of" in asked else None
@@ -161,7 +163,7 @@ class Files:
             self._market.bars,
             query,
             self._calendar(query.instrument),
-            benchmark=benchmark,
+            benchmark=None if benchmark is None else dataclasses.replace(query, instrument=benchmark),
             confidence=float(asked["confidence"]),
             risk_free=float(asked["risk_free"]),
         )

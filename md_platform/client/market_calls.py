@@ -50,6 +50,7 @@ _STATISTICS = {
     **dict.fromkeys(("sharpe", "sortino"), _NUMBER),
     **{f"drawdown_{name}": dtype for name, dtype in _DRAWDOWN.items()},
 }
+_ACTION = {"ex_date": pl.Date(), "kind": _TEXT, "value": _NUMBER, "known_at": _TIME}
 _MOST_INSTRUMENTS = 1_000
 
 
@@ -141,18 +142,20 @@ def bars(
     limit: int | None = None,
     as_of: When | None = None,
     fill: Fill = "none",
+    adjusted: bool = False,
     indicators: Sequence[str] = (),
 ) -> Steps[pl.DataFrame]:
     """Bars that open from `start` to before `end`, the running one among them (`is_closed` false).
 
     Without `start` the last `limit` (500), with it the first `limit` from there. `as_of`: as they were known then.
-    `fill` "previous": periods without a bar repeat the last close (`is_filled`). `indicators` as ema(20) or macd add
-    a column for each output. A year of minutes is about what one call may ask for: `history` has more.
+    `fill` "previous": periods without a bar repeat the last close (`is_filled`). `adjusted`: for splits and dividends.
+    `indicators` as ema(20) or macd add a column for each output, by prices as they were paid. A year of minutes is
+    about what one call may ask for: `history` has more.
     """
     names = several(ids)
     known = time_text(as_of)
     span = given(start=time_text(start), end=time_text(end), limit=limit)
-    asked = {**given(timeframe=timeframe, as_of=known, fill=fill), **span}
+    asked = {**given(timeframe=timeframe, as_of=known, fill=fill, adjusted=adjusted or None), **span}
     replies = yield [Request("bars", name, params=asked, is_table=True) for name in names]
     if not indicators:
         return _together(replies)
@@ -226,6 +229,7 @@ def stats(
     benchmark: str | None = None,
     confidence: float = 0.95,
     risk_free: float = 0.0,
+    adjusted: bool = False,
 ) -> Steps[pl.DataFrame]:
     """Return, volatility, value at risk, ratios and drawdown of each instrument, of its last 365 bars by default."""
     asked = given(
@@ -235,10 +239,36 @@ def stats(
         benchmark=benchmark,
         confidence=confidence,
         risk_free=risk_free,
+        adjusted=adjusted or None,
     )
     replies = yield [Request("stats", name, params=asked) for name in several(ids)]
     found = [_flat(each.json, "max_drawdown", _DRAWDOWN, "drawdown") for each in replies]
     return rows(found, _STATISTICS)
+
+
+def corporate_actions(instrument: str, as_of: When | None = None) -> Steps[pl.DataFrame]:
+    """Splits and dividends in order of their ex-dates, those to come among them. Columns as `_ACTION`."""
+    (reply,) = yield [Request("corporate-actions", instrument, params=given(as_of=time_text(as_of)))]
+    return rows(reply.json, _ACTION)
+
+
+def add_corporate_action(
+    instrument: str, ex_date: dt.date | str, kind: Literal["split", "dividend"], value: float
+) -> Steps[pl.DataFrame]:
+    """Record or correct one (admin): `value` is new shares for an old one, or cash for a share. All that there are."""
+    body = {"ex_date": str(ex_date), "kind": kind, "value": value}
+    (reply,) = yield [Request("corporate-actions", instrument, body=body, method="POST", is_repeatable=False)]
+    return rows(reply.json, _ACTION)
+
+
+def remove_corporate_action(
+    instrument: str, ex_date: dt.date | str, kind: Literal["split", "dividend"]
+) -> Steps[pl.DataFrame]:
+    """Withdraw one (admin); those that are left. Who asks as of before still gets it."""
+    (reply,) = yield [
+        Request("corporate-actions", instrument, params=given(ex_date=ex_date, kind=kind), method="DELETE")
+    ]
+    return rows(reply.json, _ACTION)
 
 
 def correlation(

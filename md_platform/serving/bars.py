@@ -13,12 +13,14 @@ import polars as pl
 
 from md_platform.catalog.reading import Reader, Selection
 from md_platform.domain.bars import roll_up
+from md_platform.domain.corporate_actions import Adjustment
 from md_platform.domain.intervals import DAY, UTC, Interval, Timeframe
 from md_platform.domain.schemas import CLEANED_BARS, MONTHLY_BARS, RAW_BARS, RESAMPLED_BARS, WEEKLY_BARS, Dataset
 from md_platform.serving.cache import Cache
 from md_platform.serving.live import Found, Streamed
 from md_platform.serving.ranges import within
 from md_platform.serving.seam import Plan, Seam, Segment
+from md_platform.transforms.adjusted import adjust
 from md_platform.transforms.cleaned import clean_bars
 from md_platform.transforms.filled import fill_previous
 
@@ -38,13 +40,17 @@ _FIRST = dt.datetime(1970, 1, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class BarQuery:
-    """Bars that open in `interval`. `as_of`: as they were known then. `fill`: what stands for bars never observed."""
+    """Bars that open in `interval`. `as_of`: as they were known then. `fill`: what stands for bars never observed.
+
+    Those of before an adjustment are changed by it: weeks and months day by day, as it may lie within them.
+    """
 
     instrument: str
     timeframe: Timeframe
     interval: Interval
     as_of: dt.datetime | None = None
     fill: Fill = "none"
+    adjustments: tuple[Adjustment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ class Bars:
         rows = pl.concat(part.rows for part in found) if found else pl.DataFrame(schema=CLEANED_BARS.schema)
         start, end = (rows["open_time"].search_sorted(edge) for edge in (query.interval.start, query.interval.end))
         rows = rows.slice(start, end - start)
+        if query.timeframe not in _PERIODS:
+            rows = adjust(rows, query.adjustments)
         if query.fill == "previous":
             rows = fill_previous(rows, query.timeframe, min(query.interval.end, self._now()))
         is_degraded = any(part.is_degraded for part in found)
@@ -136,7 +144,8 @@ class Bars:
         timeframe = query.timeframe
         if timeframe is Timeframe.S1:
             return self._live.bars(query.instrument, timeframe, segment.interval, query.as_of)
-        if segment.kind == "settled" and query.as_of is None:
+        is_made_of_days = timeframe in _PERIODS and bool(query.adjustments)
+        if segment.kind == "settled" and query.as_of is None and not is_made_of_days:
             return Found(self._stored(query, segment, _DATASETS.get(timeframe, RESAMPLED_BARS), timeframe))
         if timeframe in _PERIODS:
             days = self.read(replace(query, timeframe=Timeframe.D1, interval=segment.interval, fill="none"))

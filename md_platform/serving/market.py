@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import redis
 
+from md_platform.catalog.corporate_actions import CorporateActions
 from md_platform.catalog.instruments import Instruments
 from md_platform.catalog.ledger import Ledger
 from md_platform.catalog.reading import Reader
+from md_platform.serving.adjustments import Adjustments
 from md_platform.serving.bars import Bars
 from md_platform.serving.cache import Cache
 from md_platform.serving.computed import Indicators
@@ -37,6 +39,8 @@ class Market:
     indicators: Indicators
     names: Names
     instruments: Instruments
+    actions: CorporateActions
+    adjustments: Adjustments
     cache: Cache
     ledger: Ledger
     history: Reader
@@ -58,7 +62,7 @@ def open_market(
     client = None if redis_url is None else redis_client(redis_url)
     cache = Cache(client)
     seam, live = Seam(ledger), Live(stored, cache, None if client is None else Tail(client))
-    bars = Bars(history, seam, live, cache)
+    bars, actions = Bars(history, seam, live, cache), CorporateActions(rows.borrowed)
 
     def close() -> None:
         stored.close()
@@ -72,6 +76,8 @@ def open_market(
         indicators=Indicators(bars),
         names=Names(ledger),
         instruments=Instruments(rows.borrowed),
+        actions=actions,
+        adjustments=Adjustments(actions, bars),
         cache=cache,
         ledger=ledger,
         history=history,

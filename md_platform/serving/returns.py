@@ -1,7 +1,6 @@
 """Closed bars of a range in, what their returns tell out; the figures are those of `transforms.statistics`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import polars as pl
 
@@ -13,15 +12,15 @@ from md_platform.transforms.statistics import ReturnStatistics, beta, correlatio
 
 
 def figures(
-    bars: Bars, query: BarQuery, calendar: str, *, benchmark: str | None, confidence: float, risk_free: float
+    bars: Bars, query: BarQuery, calendar: str, *, benchmark: BarQuery | None, confidence: float, risk_free: float
 ) -> tuple[ReturnStatistics, float | None]:
-    """Statistics of the query's closed bars, and their beta to those of `benchmark`, where there is one."""
+    """Statistics of the query's closed bars, and their beta to those of `benchmark`, if given."""
     prices = _closed(bars, query)
     per_year = bars_per_year(calendar, query.timeframe) or periods_per_year(query.timeframe)
     found = return_statistics(prices, per_year, confidence=confidence, risk_free=risk_free)
     if benchmark is None:
         return found, None
-    return found, beta(prices, _closed(bars, replace(query, instrument=benchmark)))
+    return found, beta(prices, _closed(bars, benchmark))
 
 
 def correlations(bars: Bars, instruments: Sequence[str], timeframe: Timeframe, span: Interval) -> pl.DataFrame:

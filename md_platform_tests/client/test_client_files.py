@@ -66,7 +66,12 @@ def test_mistakes_are_the_same_errors(server, home):
         with pytest.raises(InvalidTimeframe):
             client.bars(BTC, "7m")
     files = MarketData.open(home)
-    for ask in (files.datasets, lambda: files.quotes(BTC), lambda: files.stream(trades=[BTC])):
+    for ask in (
+        files.datasets,
+        lambda: files.quotes(BTC),
+        lambda: files.bars(BTC, adjusted=True),
+        lambda: files.stream(trades=[BTC]),
+    ):
         with pytest.raises(NeedsServer):
             ask()
     with pytest.raises(NotFound, match="no lake or archive"):

@@ -7,6 +7,7 @@ from md_platform.api.routes import (
     backfills,
     bars,
     charts,
+    corporate_actions,
     datasets,
     exports,
     indicators,
@@ -25,6 +26,7 @@ from md_platform.api.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     instruments.router,
+    corporate_actions.router,
     prices.router,
     bars.router,
     trades.router,

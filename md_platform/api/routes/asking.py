@@ -38,6 +38,7 @@ TimeText = Annotated[
     ),
 ]
 TimeframeText = Annotated[str, Query(description="1s 1m 5m 15m 30m 1h 4h 1d 1w 1M", examples=["1m"], max_length=5)]
+Adjusted = Annotated[bool, Query(description="for splits and dividends until `as_of` or now")]
 DEGRADED = "x-degraded"
 """Header of answers that lack something because a part of the platform is away; it names the part."""
 

@@ -1,6 +1,7 @@
 """Bars by range, by page, and as ccxt has them."""
 
 import datetime as dt
+import hashlib
 from typing import Annotated, Literal
 
 import orjson
@@ -10,7 +11,18 @@ from starlette.responses import Response
 
 from md_platform.api.dependencies import ConfigOf, StoresOf, reader
 from md_platform.api.formats import TABLE, TablesOf
-from md_platform.api.routes.asking import InstrumentName, Meta, TimeframeText, TimeText, bounded, iso, json_of, marked
+from md_platform.api.routes.asking import (
+    Adjusted,
+    InstrumentName,
+    Meta,
+    TimeframeText,
+    TimeText,
+    bounded,
+    iso,
+    json_of,
+    marked,
+)
+from md_platform.domain.corporate_actions import Adjustment
 from md_platform.domain.intervals import UTC, Interval, Timeframe
 from md_platform.errors import InvalidParameter
 from md_platform.serving.bars import BarAnswer, BarQuery, Fill
@@ -24,7 +36,6 @@ router = APIRouter(tags=["bars"], dependencies=[reader()])
 _DEFAULT_BARS = 500
 _SETTLED_MAX_AGE_S = 60
 Limit = Annotated[int | None, Query(ge=1, le=1_000_000, description="at most so many rows")]
-Adjusted = Annotated[bool, Query(description="for splits and dividends; `meta.adjustments` says which were applied")]
 MaxPoints = Annotated[
     int | None, Query(ge=10, le=100_000, description="for charts: in longer bars, if there are more; extremes stay")
 ]
@@ -59,14 +70,15 @@ def bars(
     if max_points is not None:
         length = drawn_timeframe(length, span, max_points)
     known = None if as_of is None else moment(as_of, "as_of", span.end)
-    query = BarQuery(id_, length, span, known, fill)
+    changed_by = market.adjustments.of(id_, known) if adjusted else ()
+    query = BarQuery(id_, length, span, known, fill, changed_by)
     if start is not None and limit is not None:
         bounded(within(span, length, limit), length, config)
         answer = market.bars.first(query, limit)
     else:
         bounded(span, length, config)
         plan = market.bars.plan(query)
-        if plan.is_settled and (same := tables.unchanged(_tag(plan.version, span), _SETTLED_MAX_AGE_S)):
+        if plan.is_settled and (same := tables.unchanged(_tag(plan.version, query), _SETTLED_MAX_AGE_S)):
             return same
         answer = market.bars.read(query, plan)
     rows = answer.rows if limit is None else answer.rows.tail(limit)
@@ -75,14 +87,18 @@ def bars(
     response = tables.answer(
         rows,
         meta=_meta(query, answer, adjusted=adjusted),
-        version=None if answer.version is None else _tag(answer.version, span),
+        version=None if answer.version is None else _tag(answer.version, query),
         max_age_s=0 if answer.version is None else _SETTLED_MAX_AGE_S,
     )
     return marked(response, is_degraded=answer.is_degraded)
 
 
-def _tag(version: str, span: Interval) -> str:
-    return f"{version}-{span.start.timestamp()}-{span.end.timestamp()}"
+def _tag(version: str, query: BarQuery) -> str:
+    span = query.interval
+    tag = f"{version}-{span.start.timestamp()}-{span.end.timestamp()}"
+    if not query.adjustments:
+        return tag
+    return f"{tag}-{hashlib.blake2b(repr(query.adjustments).encode(), digest_size=8).hexdigest()}"
 
 
 def _chosen(rows: pl.DataFrame, columns: str) -> pl.DataFrame:
@@ -93,7 +109,7 @@ def _chosen(rows: pl.DataFrame, columns: str) -> pl.DataFrame:
 
 
 def _meta(query: BarQuery, answer: BarAnswer, *, adjusted: bool) -> Meta:
-    """What the rows are. No corporate actions are stored yet, so that `adjusted` finds none to apply."""
+    """What the rows are, and by which corporate actions they were changed."""
     return {
         "instrument": query.instrument,
         "timeframe": query.timeframe.value,
@@ -102,10 +118,16 @@ def _meta(query: BarQuery, answer: BarAnswer, *, adjusted: bool) -> Meta:
         "as_of": iso(query.as_of),
         "fill": query.fill,
         "adjusted": adjusted,
-        "adjustments": [],
+        "adjustments": [_adjustment(each) for each in query.adjustments],
         "is_settled": answer.version is not None,
         "is_degraded": answer.is_degraded,
     }
+
+
+def _adjustment(each: Adjustment) -> Meta:
+    action = each.action
+    factors = {"price_factor": each.price, "volume_factor": each.volume}
+    return {"ex_date": action.ex_date.isoformat(), "kind": action.kind, "value": action.value, **factors}
 
 
 @router.get("/history/{instrument:path}", responses=TABLE)

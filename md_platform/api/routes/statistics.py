@@ -11,6 +11,7 @@ from starlette.responses import Response
 from md_platform.api.dependencies import ConfigOf, StoresOf, reader, require_rows
 from md_platform.api.formats import TABLE, TablesOf
 from md_platform.api.routes.asking import (
+    Adjusted,
     InstrumentName,
     Names,
     TimeframeText,
@@ -71,17 +72,23 @@ def stats(
     benchmark: Annotated[str | None, Query(max_length=100, description="instrument that beta is to")] = None,
     confidence: Annotated[float, Query(gt=0.5, lt=1, description="of value at risk")] = 0.95,
     risk_free: Annotated[float, Query(gt=-1, lt=1, description="rate of a year, for Sharpe and Sortino")] = 0.0,
+    adjusted: Adjusted = False,  # noqa: FBT002 - FastAPI passes it by name
 ) -> Statistics:
     """Return, volatility, value at risk, ratios, drawdown of closed bars, 365 of a day by default."""
     market, length = stores.market, Timeframe.parse(timeframe)
     id_ = market.names.resolve(instrument).id
     span = bounded(interval(start, end, length, _DEFAULT_BARS), length, config)
     other = None if benchmark is None else market.names.resolve(benchmark).id
+
+    def query(instrument: str) -> BarQuery:
+        changed_by = market.adjustments.of(instrument) if adjusted else ()
+        return BarQuery(instrument, length, span, adjustments=changed_by)
+
     found, slope = figures(
         market.bars,
-        BarQuery(id_, length, span),
+        query(id_),
         calendar_of(stores, id_),
-        benchmark=other,
+        benchmark=None if other is None else query(other),
         confidence=confidence,
         risk_free=risk_free,
     )
