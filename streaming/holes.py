@@ -19,6 +19,9 @@ from streaming.trades import MissingIds
 MARGIN_NS = 1_000_000_000
 """Before and after a hole trades are asked and taken as well: clocks differ, and messages are under way."""
 
+_CLOCKS_NS = 5_000_000_000
+"""How far a venue's clock may be ahead of ours before its skew is known."""
+
 _WAITS_NS = 2_000_000_000  # how long ids may come out of order
 _BY_TRADES_NS = 60 * MINUTE_NS
 
@@ -89,7 +92,7 @@ class HoleBook:
             tracked = self._tracked[instrument.id]
             unknown = list(tracked.unknown)
             if served_ns is None and instrument.id not in self._begun:
-                now_ns = link.last_ns
+                now_ns = link.last_ns + _CLOCKS_NS
                 since_ns = max(tracked.known_since_ns, now_ns - now_ns % DAY_NS)
                 unknown.append((since_ns, now_ns - now_ns % MINUTE_NS + MINUTE_NS))
             for start_ns, end_ns in _merged(unknown):
@@ -235,7 +238,11 @@ class HoleBook:
         if hole.notice is not None:
             recent = [each for each in self._told.get(name, ()) if each.end_ns > hole.start_ns - DAY_NS]
             self._told[name] = [*recent, hole]
-        self._tracked[name].bars.gap(hole.start_ns, hole.end_ns)
+        bars = self._tracked[name].bars
+        if hole.by_bars:  # of whole minutes, the last of which may not be over
+            bars.gap(hole.start_ns, hole.end_ns, seconds_end_ns=min(hole.end_ns, self._now_ns() + _CLOCKS_NS))
+        else:
+            bars.gap(hole.start_ns, hole.end_ns)
         self.repair(hole)
 
 

@@ -85,9 +85,12 @@ class LiveBars:
         """Bars that changed since the last call and are not closed, as they are now, shortest first."""
         return self._periods.running()
 
-    def gap(self, start_ns: int, end_ns: int) -> None:
-        """Say that trades of `[start_ns, end_ns)` may be missing. Bars of then already reported are not taken back."""
-        self._periods.holes_of_seconds.add(start_ns, end_ns)
+    def gap(self, start_ns: int, end_ns: int, *, seconds_end_ns: int | None = None) -> None:
+        """Say that trades of `[start_ns, end_ns)` may be missing. Bars of then already reported are not taken back.
+
+        Where whole minutes are named, as they are what can be repaired, the seconds from `seconds_end_ns` on are whole.
+        """
+        self._periods.holes_of_seconds.add(start_ns, end_ns if seconds_end_ns is None else seconds_end_ns)
         self._periods.holes.add(start_ns, end_ns)
 
     def incomplete(self, timeframe: Timeframe) -> list[int]:

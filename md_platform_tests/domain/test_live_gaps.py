@@ -40,6 +40,16 @@ def test_bars_that_began_before_the_trades_are_never_closed():
     assert ("1d", 0) in names(bars.running())
 
 
+def test_whole_seconds_of_a_minute_that_waits_for_history_do_not_wait_with_it():
+    """As in the minute in which a feed is connected to for the first time."""
+    bars = LiveBars(BTC, complete_since_ns=START + 10 * SECOND_NS)
+    bars.gap(START, START + MINUTE_NS, seconds_end_ns=START + 15 * SECOND_NS)
+    bars.add_all([trade(12, 1), trade(20, 2), trade(40, 3), trade(70, 4)])
+    bars.advance(START + 75 * SECOND_NS)
+    assert names(bars.closed()) == [("1s", 20), ("1s", 40), ("1s", 70)]
+    assert bars.incomplete(Timeframe.M1) == [START]
+
+
 def test_bars_that_overlap_a_gap_wait_for_their_repair():
     bars = fed([trade(10, 1, 10.0), trade(70, 2, 11.0)])
     bars.gap(START + 71 * SECOND_NS, START + 130 * SECOND_NS)
