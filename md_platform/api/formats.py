@@ -7,7 +7,7 @@ in a fifth of the time that an object a row takes. JSON lines has an object a ro
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 from fastapi import Depends, Query, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from md_platform.errors import NotAcceptable
 
@@ -33,6 +33,7 @@ _TIME = "%Y-%m-%dT%H:%M:%S%.fZ"
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 _CODING = re.compile(r'\+(zstd|gzip)"$')  # as the middleware Compression adds it
 _HASHED_BYTES = 4 * 2**20
+_ROWS_AT_ONCE = 65_536
 
 TABLE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -80,8 +81,11 @@ class Tables:
         """`frame` in the format asked for, or 304.
 
         `version` names this content among all that this URL may ever answer; without it, answers of up to 4 MiB are
-        tagged by their bytes. `meta` goes beside the rows in JSON, and into the schema's metadata in Arrow.
+        tagged by their bytes. `meta` goes beside the rows in JSON, and into the schema's metadata in Arrow. Long ones
+        in these are sent while they are encoded.
         """
+        if frame.height > _ROWS_AT_ONCE and self.form in ("arrow", "json"):
+            return self._parts(frame, meta or {}, version, max_age_s)
         content = encoded(frame, self.form, meta or {})
         if version is None and len(content) <= _HASHED_BYTES:
             version = hashlib.blake2b(content, digest_size=12).hexdigest()
@@ -89,6 +93,17 @@ class Tables:
             return same
         tag = None if version is None else self._tag(version)
         return Response(content, headers=_headers(tag, max_age_s), media_type=MEDIA_TYPES[self.form])
+
+    def _parts(self, frame: pl.DataFrame, meta: Mapping[str, Any], version: str | None, max_age_s: int) -> Response:
+        if version is not None and (same := self.unchanged(version, max_age_s)):
+            return same
+        headers = _headers(None if version is None else self._tag(version), max_age_s)
+        if self.form == "json":
+            return StreamingResponse(json_parts(frame, meta), headers=headers, media_type=MEDIA_TYPES["json"])
+        table = _arrow_table(frame, meta)
+        size = _arrow_size(table)
+        headers["content-length"] = str(size)
+        return StreamingResponse(_arrow_parts(table, size), headers=headers, media_type=MEDIA_TYPES["arrow"])
 
     def _tag(self, version: str) -> str:
         return f'"{version}-{self.form}"'
@@ -137,8 +152,16 @@ def encoded(frame: pl.DataFrame, form: Format, meta: Mapping[str, Any]) -> bytes
 
 def as_json(frame: pl.DataFrame, meta: Mapping[str, Any]) -> bytes:
     """`{"meta": {"rows": 2, ...}, "data": {column: [value, ...]}}`; what is not a number is null."""
-    columns = b",".join(orjson.dumps(series.name) + b":" + _json_column(series) for series in frame)
-    return b'{"meta":%s,"data":{%s}}' % (orjson.dumps({"rows": frame.height, **meta}, option=_JSON), columns)
+    return b"".join(json_parts(frame, meta))
+
+
+def json_parts(frame: pl.DataFrame, meta: Mapping[str, Any]) -> Iterator[bytes]:
+    """The same, column by column."""
+    before = b'{"meta":%s,"data":{' % orjson.dumps({"rows": frame.height, **meta}, option=_JSON)
+    for series in frame:
+        yield b"%s%s:%s" % (before, orjson.dumps(series.name), _json_column(series))
+        before = b","
+    yield b"}}" if frame.width else before + b"}}"
 
 
 def _json_column(series: pl.Series) -> bytes:
@@ -155,18 +178,33 @@ def _json_column(series: pl.Series) -> bytes:
 
 def as_arrow(frame: pl.DataFrame, meta: Mapping[str, Any]) -> memoryview:
     """An Arrow IPC stream, texts as dictionaries; `meta` is JSON under the key `meta` of its schema."""
+    table = _arrow_table(frame, meta)
+    return memoryview(b"".join(_arrow_parts(table, _arrow_size(table))))
+
+
+def _arrow_table(frame: pl.DataFrame, meta: Mapping[str, Any]) -> pa.Table:
     columns = {series.name: _arrow_column(series) for series in frame}
-    table = pa.table(columns).replace_schema_metadata({"meta": json.dumps({"rows": frame.height, **meta}, default=str)})
-    size = pa.MockOutputStream()
-    _write(table, size)
-    content = pa.allocate_buffer(size.size())  # once and at full length: a stream that grows copies all that it has
-    _write(table, pa.FixedSizeBufferWriter(content))
-    return memoryview(content)
+    metadata = {"meta": json.dumps({"rows": frame.height, **meta}, default=str)}
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def _write(table: pa.Table, stream: pa.NativeFile) -> None:
+def _arrow_size(table: pa.Table) -> int:
+    counter = pa.MockOutputStream()
+    with pa.ipc.new_stream(counter, table.schema) as writer:
+        writer.write_table(table, _ROWS_AT_ONCE)
+    return int(counter.size())
+
+
+def _arrow_parts(table: pa.Table, size: int) -> Iterator[memoryview]:
+    """The stream of `table`, which has `size` bytes, so many rows at a time."""
+    buffer = pa.allocate_buffer(size)  # at full length: a stream that grows copies all that it has
+    stream, content, sent = pa.FixedSizeBufferWriter(buffer), memoryview(buffer), 0
     with pa.ipc.new_stream(stream, table.schema) as writer:
-        writer.write_table(table)
+        for batch in table.to_batches(_ROWS_AT_ONCE):
+            writer.write_batch(batch)
+            yield content[sent : stream.tell()]
+            sent = stream.tell()
+    yield content[sent:]
 
 
 def _arrow_column(series: pl.Series) -> pa.ChunkedArray | pa.Array:

@@ -64,7 +64,7 @@ class Cache:
             ASKED.labels(kind, "shared").inc()
             return waited.result()
         try:
-            found = self._shared(kind, name, ttl_s, make)
+            found = self._shared(kind, name, ttl_s, make).rechunk()  # of a piece for each day it is slow to encode
         except BaseException as error:
             mine.set_exception(error)
             raise

@@ -1,5 +1,6 @@
 """The application itself: health, problems, ids, headers, the rule that every route names its role."""
 
+import asyncio
 import io
 from typing import Annotated
 
@@ -98,6 +99,24 @@ def test_a_table_is_the_same_in_every_format():
     assert formats.encoded(FRAME, "ndjson", {}).splitlines()[0] == (
         b'{"open_time":"2024-01-01T00:00:00Z","source":"a","close":1.5,"volume":null,"count":null,"is_closed":true}'
     )
+
+
+@pytest.mark.parametrize("form", ["arrow", "json"])
+def test_a_long_table_that_is_sent_in_parts_is_whole_and_tagged(form):
+    rows = pl.concat([FRAME] * 70_000)
+    answer = formats.Tables(form, {}).answer(rows, version="v")
+    body = asyncio.run(joined(answer.body_iterator))
+    if form == "arrow":
+        assert int(answer.headers["content-length"]) == len(body)
+        assert pl.read_ipc_stream(body).cast({pl.Categorical: pl.String}).equals(rows, null_equal=True)
+    else:
+        assert body == formats.encoded(rows, form, {})
+    tag = answer.headers["etag"]
+    assert formats.Tables(form, {tag: tag}).answer(rows, version="v").status_code == 304
+
+
+async def joined(parts) -> bytes:
+    return b"".join([bytes(part) async for part in parts])
 
 
 def test_an_empty_table_has_its_columns():

@@ -101,6 +101,7 @@ def run(example: str, url: str) -> str:
         ("signals", "more than one ATR above its average"),
         ("data_quality", "'status': 'ok'"),
         ("load_history", "partitions made"),
+        ("split_adjusted", "split"),
     ],
 )
 def test_an_example(platform, example, said):
