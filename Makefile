@@ -16,8 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Coverage with branches that each of these packages must reach, in per cent.
 GATE := 90
 GATED := domain venues transforms storage quality
-# Test processes. More would start more platforms at once than two cores carry.
-WORKERS := 2
+# Test processes: two cores for three, as many tests wait. One of them has all the tests that start whole platforms.
+WORKERS := 3
 
 .PHONY: up test chromium platform-test faults lint bench soak schema constraints clean
 
@@ -41,7 +41,7 @@ chromium: $(VENV)/.developing
 	echo "no Chromium could be installed: the tests of the page are skipped"
 
 platform-test: $(VENV)/.developing chromium
-	MDP_KILL_TRIALS=10 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
+	MDP_KILL_TRIALS=10 MDP_LARGE_BACKFILLS=1 $(BIN)/python -m pytest md_platform_tests/platform --durations=20
 
 faults: $(VENV)/.developing
 	$(BIN)/python -m md_platform_tests.faults

@@ -1,13 +1,14 @@
 """Backfills of the universe `ordered`, launched as Dagster's UI launches them: two shapes, from raw to indicators."""
 
 import datetime as dt
+import os
 
 from md_platform_tests.platform.running import Platform
 from md_platform_tests.waiting import eventually
 
 FIRST = dt.date(2026, 10, 1)
-SHAPES = {"8x5": (8, 5), "5x8": (5, 8)}
-"""Instruments × days."""
+SHAPES = {"8x5": (8, 5), "5x8": (5, 8)} if os.environ.get("MDP_LARGE_BACKFILLS") else {"4x3": (4, 3), "3x4": (3, 4)}
+"""Instruments × days. `make platform-test` launches the large ones."""
 CHAIN = RAW, _, RESAMPLED, INDICATORS = tuple(
     f"ordered_{name}" for name in ("raw_bars", "cleaned_bars", "resampled_bars", "indicators")
 )
