@@ -18,15 +18,15 @@ import polars as pl
 import stamina
 import urllib3
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 from md_platform.client.asking import Reply, Request
 from md_platform.client.downloads import downloaded
 from md_platform.client.jobs import Export
 from md_platform.client.problems import error_of
 from md_platform.client.server import Server, pause_s, reached
 from md_platform.errors import NotFound
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 AT_ONCE = 4
 """Requests of one call that are under way at the same time."""
@@ -45,6 +45,7 @@ class Http:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._pool = _pool_of(server)
+        self._headers = {**urllib3.make_headers(accept_encoding=True), **server.headers}
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply for each, in order; the errors of `md_platform.errors`."""
@@ -56,7 +57,7 @@ class Http:
     def _asked(self, request: Request) -> Reply:
         body = None if request.body is None else msgspec.json.encode(request.body)
         url = f"{self._server.url.rstrip('/')}{request.path}?{urlencode(request.params)}".rstrip("?")
-        headers = {**self._server.headers, "accept": _accepted(request)}
+        headers = {**self._headers, "accept": _accepted(request)}
         if body is not None:
             headers["content-type"] = "application/json"
         for attempt in stamina.retry_context(functools.partial(pause_s, request), self._server.attempts, timeout=None):

@@ -1,5 +1,6 @@
 """What a client does when a server is busy, broken, gone or strange: scripted answers over real sockets."""
 
+import gzip
 import json
 import threading
 import time
@@ -104,16 +105,19 @@ def test_nobody_there_is_an_error_of_ours():
 
 
 def test_a_server_elsewhere_is_asked_through_the_proxy_of_the_environment(monkeypatch):
-    with said(good()) as proxy:
+    packed = Answer(gzip.compress(good().body), headers={**good().headers, "content-encoding": "gzip"})
+    with said(packed) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         with MarketData("http://market-data.example") as client:
             assert client.quotes("a:B-C")["ask"].to_list() == [3.0]
         (asked,) = proxy.asked
         assert (asked.headers["host"], asked.path) == ("market-data.example", "/api/v1/quotes")
+        assert "gzip" in asked.headers["accept-encoding"]
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         with said(good()) as near, MarketData(near.url) as client:
             client.quotes("a:B-C")
         assert len(proxy.asked) == len(near.asked) == 1
+        assert near.asked[0].headers["accept-encoding"] == "identity"
 
 
 def test_a_server_that_never_answers_is_given_up():
