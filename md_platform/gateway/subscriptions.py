@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _READY_WITHIN_S = 10.0
 _EVENTS_A_MESSAGE = 1_000
-_AHEAD_FOR_S = 5.0
+_AHEAD_FOR_S = 60.0
 _ASK_EVERY_S = 0.02
 _AWAY = (RedisError, OSError, TimeoutError)
 

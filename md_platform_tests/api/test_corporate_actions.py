@@ -81,6 +81,7 @@ def test_an_answer_is_tagged_by_what_it_was_adjusted_by(api, market):
 def test_what_cannot_be_is_refused(api, market):
     path = f"/api/v1/corporate-actions/{STOCK}"
     assert api.client.post(path, json={"ex_date": "2024-02-28", "kind": "split", "value": 0}).status_code == 422
+    assert api.client.post(path, json={"ex_date": 0, "kind": "split", "value": 2}).status_code == 422
     assert api.client.delete(f"{path}?ex_date=2024-02-28&kind=split").status_code == 404
     market.add_corporate_action(STOCK, DIVIDEND, "dividend", 1e6)
     answer = api.client.get(f"/api/v1/bars/{STOCK}?adjusted=true&start=2024-02-26&end=2024-03-01")

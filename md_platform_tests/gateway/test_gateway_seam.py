@@ -161,7 +161,8 @@ def test_two_hundred_subscriptions_miss_nothing_and_get_nothing_twice(platform: 
         assert len({client.ids[0] for each, by_time, client in found if by_time and each == instrument}) == 1
         for client in clients:
             twice = [id_ for id_, times in Counter(client.ids).items() if times > 1]
-            assert twice == [], f"{instrument}: {twice}\n{platform.logs()}"
+            others = sum(any(other.ids.count(id_) > 1 for id_ in twice) for other in clients)
+            assert twice == [], f"{instrument}: {twice}, {others} clients had them twice\n{platform.logs()}"
             missing = set(happened[happened.index(client.ids[0]) :]) - set(client.ids)
             others = sum(not missing - set(other.ids) for other in clients)
             assert missing == set(), f"{instrument}: {missing}, which {others} others have\n{platform.logs()}"

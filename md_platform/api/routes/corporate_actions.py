@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from md_platform.api.dependencies import StoresOf, admin, reader
 from md_platform.api.routes.asking import InstrumentName, TimeText
@@ -15,8 +15,19 @@ from md_platform.serving.ranges import moment
 
 router = APIRouter(tags=["corporate actions"])
 
+
+def _day(given: object) -> dt.date:
+    """A date by its text: a number is taken for none, though pydantic would."""
+    if isinstance(given, dt.date):
+        return given
+    if not isinstance(given, str):
+        raise ValueError(f"must be a date as 2020-08-31, was {given!r}")  # noqa: TRY004 - pydantic makes it a 422
+    return dt.date.fromisoformat(given)
+
+
 _ExDate = Annotated[
     dt.date,
+    BeforeValidator(_day),
     Field(ge=dt.date(1900, 1, 1), le=dt.date(2200, 1, 1), description="first day, UTC, on which it trades without it"),
 ]
 
