@@ -84,20 +84,19 @@ class Tables:
         tagged by their bytes. `meta` goes beside the rows in JSON, and into the schema's metadata in Arrow. Long ones
         in these are sent while they are encoded.
         """
+        if version is not None and (same := self.unchanged(version, max_age_s)):
+            return same
         if frame.height > _ROWS_AT_ONCE and self.form in ("arrow", "json"):
-            return self._parts(frame, meta or {}, version, max_age_s)
+            return self._parts(frame, meta or {}, _headers(version and self._tag(version), max_age_s))
         content = encoded(frame, self.form, meta or {})
         if version is None and len(content) <= _HASHED_BYTES:
             version = hashlib.blake2b(content, digest_size=12).hexdigest()
-        if version is not None and (same := self.unchanged(version, max_age_s)):
-            return same
+            if same := self.unchanged(version, max_age_s):
+                return same
         tag = None if version is None else self._tag(version)
         return Response(content, headers=_headers(tag, max_age_s), media_type=MEDIA_TYPES[self.form])
 
-    def _parts(self, frame: pl.DataFrame, meta: Mapping[str, Any], version: str | None, max_age_s: int) -> Response:
-        if version is not None and (same := self.unchanged(version, max_age_s)):
-            return same
-        headers = _headers(None if version is None else self._tag(version), max_age_s)
+    def _parts(self, frame: pl.DataFrame, meta: Mapping[str, Any], headers: dict[str, str]) -> Response:
         if self.form == "json":
             return StreamingResponse(json_parts(frame, meta), headers=headers, media_type=MEDIA_TYPES["json"])
         table = _arrow_table(frame, meta)
@@ -138,7 +137,7 @@ def accepted(accept: str) -> Format:
     return min(wanted)[2]
 
 
-def encoded(frame: pl.DataFrame, form: Format, meta: Mapping[str, Any]) -> bytes | memoryview:
+def encoded(frame: pl.DataFrame, form: Format, meta: Mapping[str, Any]) -> bytes:
     """`frame` as bytes of `form`."""
     if form == "json":
         return as_json(frame, meta)
@@ -176,14 +175,14 @@ def _json_column(series: pl.Series) -> bytes:
     return orjson.dumps(series.to_list(), option=_JSON)
 
 
-def as_arrow(frame: pl.DataFrame, meta: Mapping[str, Any]) -> memoryview:
+def as_arrow(frame: pl.DataFrame, meta: Mapping[str, Any]) -> bytes:
     """An Arrow IPC stream, texts as dictionaries; `meta` is JSON under the key `meta` of its schema."""
     table = _arrow_table(frame, meta)
-    return memoryview(b"".join(_arrow_parts(table, _arrow_size(table))))
+    return b"".join(_arrow_parts(table, _arrow_size(table)))
 
 
 def _arrow_table(frame: pl.DataFrame, meta: Mapping[str, Any]) -> pa.Table:
-    columns = {series.name: _arrow_column(series) for series in frame}
+    columns = {series.name: _arrow_column(series) for series in frame.rechunk()}  # else each piece is a batch
     metadata = {"meta": json.dumps({"rows": frame.height, **meta}, default=str)}
     return pa.table(columns).replace_schema_metadata(metadata)
 

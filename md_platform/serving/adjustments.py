@@ -1,7 +1,6 @@
 """An instrument in, what its bars are to be adjusted by out: its corporate actions and the closes before them."""
 
 import datetime as dt
-from collections.abc import Callable
 
 import polars as pl
 
@@ -16,19 +15,13 @@ _FIRST = dt.datetime(1970, 1, 1, tzinfo=UTC)
 class Adjustments:
     """Reads what adjusts bars. For any number of threads."""
 
-    def __init__(
-        self,
-        actions: CorporateActions,
-        bars: Bars,
-        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(UTC),
-    ) -> None:
+    def __init__(self, actions: CorporateActions, bars: Bars) -> None:
         self._actions = actions
         self._bars = bars
-        self._now = now
 
     def of(self, instrument: str, as_of: dt.datetime | None = None) -> tuple[Adjustment, ...]:
         """By all that took effect until `as_of`, or now, as it was known then, oldest first; InvalidCorporateAction."""
-        until = as_of or self._now()
+        until = as_of or dt.datetime.now(UTC)
         actions = [each for each in self._actions.of(instrument, as_of) if each.ex_time <= until]
         return adjustments(actions, self._closes(instrument, actions, as_of))
 
